@@ -1,0 +1,1 @@
+"""Celery chords that always end, once."""

@@ -1,0 +1,1 @@
+"""Multi-tenant service that runs test sets against endpoints as Celery chords."""
