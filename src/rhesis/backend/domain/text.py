@@ -1,6 +1,6 @@
 """Make foreign text storable without hiding that it was changed.
 
-PostgreSQL refuses NUL in text, lone surrogates in UTF-8 and an escaped NUL in jsonb; JSON knows no NaN and no Infinity. A
+PostgreSQL refuses NUL in text, lone surrogates in UTF-8 and an escaped NUL in jsonb; JSON knows no NaN or Infinity. A
 prompt, an answer or a header may hold any of them, so each becomes U+FFFD (or null), visibly, and the caller is told.
 """
 

@@ -1,0 +1,1 @@
+"""The HTTP side of the service: database, models, repositories, services and routers."""

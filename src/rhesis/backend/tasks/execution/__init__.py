@@ -1,0 +1,1 @@
+"""The execution of a run: dispatch, single tests, collection, liveness."""

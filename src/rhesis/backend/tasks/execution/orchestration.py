@@ -1,0 +1,125 @@
+"""Dispatch a run: as a chord of single tests, or as one task that goes through them in order."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from celery import chord
+from celery.utils.log import get_task_logger
+
+from rhesis.backend.app.models import TestRun
+from rhesis.backend.app.repositories import runs
+from rhesis.backend.app.services.runs import create_run
+from rhesis.backend.domain.actor import Actor
+from rhesis.backend.domain.closing import member_task_id
+from rhesis.backend.errors import TenantMismatch
+from rhesis.backend.tasks.base import BaseTask
+from rhesis.backend.tasks.context import TaskContext
+from rhesis.backend.tasks.execution.results import close_collected, close_failed_run, collect_results
+from rhesis.backend.tasks.execution.single_test import run_single_test
+from rhesis.backend.tasks.execution.test import execute_single_test
+from rhesis.backend.worker import app
+
+logger = get_task_logger(__name__)
+
+SEQUENTIAL = "Sequential"
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """A run that has begun: what is still owed, and how it is to be done."""
+
+    run_id: UUID
+    configuration_id: UUID
+    body_task_id: str
+    sequential: bool
+    owed: tuple[UUID, ...]
+    is_open: bool
+
+
+def execute_run(task: BaseTask, configuration_id: UUID) -> dict[str, Any]:
+    """Begin the run of this task and publish what it still owes. Safe to repeat: members have fixed ids."""
+    dispatch = _begin(task, configuration_id)
+    if dispatch.is_open:
+        headers = task.context.headers()
+        (_publish_in_order if dispatch.sequential else _publish_chord)(dispatch, headers)
+        logger.info(
+            "run dispatched",
+            extra={"action": "run_dispatched", "test_run_id": str(dispatch.run_id), "tests": len(dispatch.owed)},
+        )
+    return {"test_run_id": str(dispatch.run_id), "test_config_id": str(configuration_id), "tests": len(dispatch.owed)}
+
+
+def _begin(task: BaseTask, configuration_id: UUID) -> Dispatch:
+    organization_id, user_id = require_tenant(task.context)
+    task_id = str(task.request.id)
+    with task.get_db_session() as db:
+        run = runs.find_run_by_task(db, organization_id, task_id)
+        if run is None:
+            run = _own_run(task, db, Actor(user_id, organization_id), configuration_id)
+        is_open = runs.begin(db, organization_id, run.id)
+        owed = tuple(runs.tests_owed(db, organization_id, run.id)) if is_open else ()
+        return Dispatch(run.id, configuration_id, run.body_task_id, run.execution_mode == SEQUENTIAL, owed, is_open)
+
+
+def _own_run(task: BaseTask, db: Any, actor: Actor, configuration_id: UUID) -> TestRun:
+    """Make the run of a task that was launched without one, and commit it: workers must find it."""
+    run = create_run(db, actor, configuration_id, task_id=task.request.id)
+    db.commit()
+    return run
+
+
+def require_tenant(context: TaskContext) -> tuple[UUID, UUID]:
+    """Return organization and user of a task that cannot do without; raise `TenantMismatch`."""
+    if context.organization_id is None or context.user_id is None:
+        raise TenantMismatch("tenant mismatch: the message names no organization and user; launch it for a user")
+    return UUID(context.organization_id), UUID(context.user_id)
+
+
+def _publish_chord(dispatch: Dispatch, headers: dict[str, str]) -> None:
+    started_at = datetime.now(UTC).isoformat()
+    identity = {"config_id": str(dispatch.configuration_id), "run_id": str(dispatch.run_id)}
+    # An errback inherits nothing, so it is given the tenant by itself.
+    errback = close_failed_run.s(run_id=str(dispatch.run_id)).set(headers=headers)
+    body = collect_results.s(start_time=started_at, **identity).set(task_id=dispatch.body_task_id, headers=headers)
+    if not dispatch.owed:
+        # Every test had ended before a first attempt of this task could publish the chord.
+        body.clone(args=([],)).apply_async()
+        return
+    members = [_member(dispatch, test_id) for test_id in dispatch.owed]
+    chord(members, body.on_error(errback)).apply_async(headers=headers)
+
+
+def _member(dispatch: Dispatch, test_id: UUID) -> Any:
+    return execute_single_test.s(
+        test_config_id=str(dispatch.configuration_id), test_run_id=str(dispatch.run_id), test_id=str(test_id)
+    ).set(task_id=member_task_id(dispatch.run_id, test_id))
+
+
+def _publish_in_order(dispatch: Dispatch, headers: dict[str, str]) -> None:
+    errback = close_failed_run.s(run_id=str(dispatch.run_id)).set(headers=headers)
+    execute_tests_in_order.apply_async(
+        kwargs={"test_config_id": str(dispatch.configuration_id), "test_run_id": str(dispatch.run_id)},
+        task_id=dispatch.body_task_id,
+        headers=headers,
+        link_error=errback,
+    )
+
+
+@app.task(
+    base=BaseTask,
+    bind=True,
+    name="rhesis.backend.tasks.execution.orchestration.execute_tests_in_order",
+    can_be_withdrawn=False,
+)
+def execute_tests_in_order(self: BaseTask, test_config_id: str, test_run_id: str) -> dict[str, Any]:
+    """Run a run's tests one after the other and close it; the result has the shape of `collect_results`."""
+    organization_id, _ = require_tenant(self.context)
+    with self.get_db_session() as db:
+        owed = runs.tests_owed(db, organization_id, UUID(test_run_id))
+    for test_id in owed:
+        outcome = run_single_test(self.context, run_id=UUID(test_run_id), test_id=test_id)
+        if outcome.run_ended:
+            break
+    return close_collected(self.context, UUID(test_run_id), UUID(test_config_id))

@@ -1,0 +1,66 @@
+"""The header task of a run: one test."""
+
+from typing import Any
+from uuid import UUID
+
+from celery.exceptions import Reject, Retry
+from celery.utils.log import get_task_logger
+from celery.utils.time import get_exponential_backoff_interval
+
+from rhesis.backend.domain.results import failure
+from rhesis.backend.tasks.base import FINAL_ERRORS, BaseTask
+from rhesis.backend.tasks.execution.single_test import SingleTestOutcome, record_failure, run_single_test
+from rhesis.backend.worker import app
+
+logger = get_task_logger(__name__)
+
+
+@app.task(
+    base=BaseTask,
+    bind=True,
+    name="rhesis.backend.tasks.execute_single_test",
+    autoretry_for=(),
+    can_be_withdrawn=False,
+)
+def execute_single_test(self: BaseTask, test_config_id: str, test_run_id: str, test_id: str) -> dict[str, Any]:  # noqa: ARG001
+    """Run one test of a run and store its result; return ids, status and seconds, never prompt or answer.
+
+    A dict comes back whatever happens: a raised exception would keep the chord's callback from running. What the
+    endpoint does wrong is a result with status Error. What the database or a bug does wrong is tried again three
+    times, and is an Error after that.
+    """
+    run_id, member_id = UUID(test_run_id), UUID(test_id)
+    try:
+        outcome = run_single_test(self.context, run_id=run_id, test_id=member_id)
+    except FINAL_ERRORS as error:
+        logger.warning("test refused run=%s test=%s: %s", test_run_id, test_id, error)
+        return failure(test_id, str(error))
+    except Exception as error:
+        logger.exception("test failed run=%s test=%s", test_run_id, test_id)
+        return _try_again(self, run_id, member_id, error)
+    return _returned(outcome)
+
+
+def _try_again(task: BaseTask, run_id: UUID, test_id: UUID, error: Exception) -> dict[str, Any]:
+    if task.request.retries < (task.max_retries or 0) and not task.request.is_eager:
+        pause = get_exponential_backoff_interval(1, task.request.retries, int(task.retry_backoff_max), full_jitter=True)
+        try:
+            raise task.retry(exc=error, countdown=max(1, pause))
+        except Retry:
+            raise
+        except Reject:
+            # The broker did not take the message either; the reaper accounts for this test at the deadline.
+            logger.warning("test could not be retried run=%s test=%s", run_id, test_id)
+    reason = f"{type(error).__name__} after {task.request.retries + 1} attempts"
+    record_failure(task.context, run_id=run_id, test_id=test_id, reason=reason)
+    return failure(str(test_id), reason)
+
+
+def _returned(outcome: SingleTestOutcome) -> dict[str, Any]:
+    returned: dict[str, Any] = {
+        "test_id": str(outcome.test_id),
+        "status": outcome.status,
+        "execution_time": outcome.execution_time_ms,
+        "metrics": outcome.metrics,
+    }
+    return returned

@@ -1,0 +1,96 @@
+"""The Celery application.
+
+    celery -A rhesis.backend.worker.app worker --loglevel=INFO
+
+Both `celery -A rhesis.backend.worker` and `... .app` find it. Importing this module connects to nothing: the
+configuration is read when Celery first asks for it, and the embedded server is started by the command that needs it.
+"""
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import user_preload_options, worker_init
+from kombu import Queue
+
+from rhesis.backend import provision, runtime
+from rhesis.backend.app.database import set_pool_size
+from rhesis.backend.settings import get_settings
+
+DEFAULT_QUEUE = "celery"
+EXECUTION_QUEUE = "execution"
+COLLECT_RESULTS = "rhesis.backend.tasks.execution.results.collect_results"
+# Discovery by name would import the package alone, so every module that defines tasks is listed.
+TASK_MODULES = (
+    "rhesis.backend.tasks.example_task",
+    "rhesis.backend.tasks.test_configuration",
+    "rhesis.backend.tasks.test_set",
+    "rhesis.backend.tasks.execution.orchestration",
+    "rhesis.backend.tasks.execution.test",
+    "rhesis.backend.tasks.execution.results",
+    "rhesis.backend.tasks.execution.liveness",
+)
+# By registered name; a test compares them with the registry. What waits for an endpoint goes to the execution queue.
+EXECUTION_TASKS = (
+    "rhesis.backend.tasks.execute_single_test",
+    "rhesis.backend.tasks.execution.orchestration.execute_tests_in_order",
+)
+PREFORK_POOL_SIZE = 2
+_POOLED_TRANSPORT = {"pool_pre_ping": True, "connect_args": {"application_name": "rhesis broker"}}
+
+app = Celery("rhesis")
+
+
+def celery_configuration() -> dict[str, Any]:
+    """Return the settings of the Celery application. Unset URLs are never passed on: Celery would try localhost."""
+    settings = get_settings()
+    broker_url, result_backend = runtime.celery_urls()
+    return {
+        "broker_url": broker_url,
+        "result_backend": result_backend,
+        "broker_transport_options": _POOLED_TRANSPORT if broker_url.startswith("sqla+") else {},
+        "broker_connection_retry_on_startup": True,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "timezone": "UTC",
+        "enable_utc": True,
+        "include": list(TASK_MODULES),
+        "task_default_queue": DEFAULT_QUEUE,
+        # Both, so that a worker started without -Q completes runs by itself.
+        "task_queues": (Queue(DEFAULT_QUEUE), Queue(EXECUTION_QUEUE)),
+        "task_routes": {name: {"queue": EXECUTION_QUEUE} for name in EXECUTION_TASKS},
+        "task_track_started": True,
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        # Every step can be repeated, so a message is only acknowledged once its task has ended.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_annotations": {COLLECT_RESULTS: {"soft_time_limit": 600, "time_limit": 900}},
+        "worker_prefetch_multiplier": settings.worker_prefetch_multiplier,
+        "worker_concurrency": settings.worker_concurrency,
+        "worker_max_tasks_per_child": settings.worker_max_tasks_per_child,
+        "result_expires": settings.result_expires_seconds,
+    }
+
+
+@app.on_configure.connect(weak=False)
+def _configure(sender: Celery, **_: Any) -> None:
+    sender.config_from_object(celery_configuration())
+
+
+@user_preload_options.connect(weak=False)
+def _start_database(sender: Any, app: Celery, **_: Any) -> None:
+    """Start the embedded server before a command connects; only a worker may create what was never there."""
+    if app.main != "rhesis":
+        return
+    if getattr(sender, "__name__", "") == "worker":
+        provision.prepare(create=True)
+    else:
+        runtime.start(create=False)
+
+
+@worker_init.connect(weak=False)
+def _bound_pool(sender: Any, **_: Any) -> None:
+    """Give threads a quarter as many connections as there are of them: they hold none while they wait."""
+    threads = sender.pool_cls.__module__.endswith("concurrency.thread")
+    set_pool_size(max(2, (sender.concurrency or 1) // 4) if threads else PREFORK_POOL_SIZE)
