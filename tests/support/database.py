@@ -3,12 +3,15 @@
 import contextlib
 import os
 import secrets
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import psycopg
 from cryptography.fernet import Fernet
+from kombu.transport.sqlalchemy import Channel
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
@@ -81,6 +84,27 @@ def forget_process_state() -> None:
     runtime.embedded_server.cache_clear()
     runtime.home.cache_clear()
     runtime._login.cache_clear()
+    _forget_celery()
+
+
+def _forget_celery() -> None:
+    """Let the Celery application read its configuration anew: in production a process has one, for good."""
+    worker = sys.modules.get("rhesis.backend.worker")
+    if worker is None:
+        return
+    app = worker.app
+    if app._pool is not None:
+        app._pool.force_close_all()
+    app._after_fork()
+    app._local = threading.local()
+    for engine, _ in Channel._engines.values():
+        engine.dispose()
+    Channel._engines.clear()
+    app.config_from_object({}, force=True)
+    app.configured = False
+    app._config_source = None
+    app._conf = None
+    app.loader._conf = None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import user_preload_options, worker_init
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from rhesis.backend import provision, runtime
 from rhesis.backend.app.database import set_pool_size
@@ -57,7 +57,10 @@ def celery_configuration() -> dict[str, Any]:
         "include": list(TASK_MODULES),
         "task_default_queue": DEFAULT_QUEUE,
         # Both, so that a worker started without -Q completes runs by itself.
-        "task_queues": (Queue(DEFAULT_QUEUE), Queue(EXECUTION_QUEUE)),
+        # Each with its own exchange and key: without, both would be bound to the default ones and get every message.
+        "task_queues": tuple(
+            Queue(name, Exchange(name, type="direct"), routing_key=name) for name in (DEFAULT_QUEUE, EXECUTION_QUEUE)
+        ),
         "task_routes": {name: {"queue": EXECUTION_QUEUE} for name in EXECUTION_TASKS},
         "task_track_started": True,
         "task_send_sent_event": True,

@@ -27,6 +27,9 @@ REAP_SECONDS = 15.0
 class Liveness(bootsteps.StartStopStep):
     """Beat every 5 s; every 15 s close what is past its deadline, unless another worker is at it."""
 
+    # After the pool has forked: the fewer forks happen beside a thread, the better.
+    requires = ("celery.worker.components:Pool",)
+
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._stopping = threading.Event()

@@ -1,0 +1,1 @@
+"""Judge one answer: metric definitions in, one result per metric out."""
