@@ -72,6 +72,9 @@ def celery_configuration() -> dict[str, Any]:
         "worker_prefetch_multiplier": settings.worker_prefetch_multiplier,
         "worker_concurrency": settings.worker_concurrency,
         "worker_max_tasks_per_child": settings.worker_max_tasks_per_child,
+        # With pauses that double from 10 ms to 10 s: bears a restart of the database.
+        "result_backend_always_retry": True,
+        "result_backend_max_retries": 14,
         "result_expires": settings.result_expires_seconds,
     }
 

@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from celery.utils.log import get_task_logger
-from rhesis.backend.app.services.endpoints import to_spec
 
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.models import Test, TestResult
 from rhesis.backend.app.repositories import results, runs
+from rhesis.backend.app.services.endpoints import to_spec
 from rhesis.backend.domain.run_status import ResultStatus, status_of_result
 from rhesis.backend.domain.text import clean_json
 from rhesis.backend.errors import RhesisError, TenantMismatch
@@ -26,6 +26,7 @@ from rhesis.backend.outgoing.endpoint import EndpointSpec
 from rhesis.backend.outgoing.retrying import Pacing
 from rhesis.backend.settings import Settings, get_settings
 from rhesis.backend.tasks.context import TaskContext
+from rhesis.backend.tasks.execution.patience import patiently
 
 logger = get_task_logger(__name__)
 
@@ -60,7 +61,9 @@ def run_single_test(context: TaskContext, *, run_id: UUID, test_id: UUID) -> Sin
     Raises `TenantMismatch` when the message's organization does not own the run.
     """
     organization_id = _organization(context)
-    found = _load(organization_id, context.user_id, run_id=run_id, test_id=test_id)
+    found = patiently(
+        lambda: _load(organization_id, context.user_id, run_id=run_id, test_id=test_id), what=f"load test {test_id}"
+    )
     if isinstance(found, SingleTestOutcome):
         return found
     started = time.monotonic()
@@ -68,7 +71,9 @@ def run_single_test(context: TaskContext, *, run_id: UUID, test_id: UUID) -> Sin
     if isinstance(found, _Plan):
         elapsed = (time.monotonic() - started) * 1000
         outcome = _with_time(outcome, elapsed)
-    return _store(context, organization_id, run_id, outcome)
+    return patiently(
+        lambda: _store(context, organization_id, run_id, outcome), what=f"store the result of test {test_id}"
+    )
 
 
 def record_failure(context: TaskContext, *, run_id: UUID, test_id: UUID, reason: str) -> None:

@@ -1,0 +1,38 @@
+"""Bear a database that is away for a moment, without giving up what an endpoint has already answered."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from celery.utils.log import get_task_logger
+from sqlalchemy.exc import OperationalError
+
+from rhesis.backend.errors import DatabaseUnavailable
+
+logger = get_task_logger(__name__)
+
+R = TypeVar("R")
+
+# A restart takes seconds, a failover up to a minute; after that the task's own retries take over.
+PATIENCE_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+def patiently(step: Callable[[], R], *, what: str, seconds: float = PATIENCE_SECONDS) -> R:
+    """Run a step that opens its own transaction, again and again while the database is out of reach.
+
+    `what` names the step in the log. After `seconds` the last error is raised; any other error is raised at once.
+    """
+    until = time.monotonic() + seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return step()
+        except (OperationalError, DatabaseUnavailable) as error:
+            if time.monotonic() + pause > until:
+                raise
+            logger.warning("database out of reach (%s), waiting to %s", type(error).__name__, what)
+        threading.Event().wait(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
