@@ -95,6 +95,8 @@ def _forget_celery() -> None:
     app = worker.app
     if app._pool is not None:
         app._pool.force_close_all()
+    if backend := sys.modules.get("rhesis.backend.tasks.result_backend"):
+        backend.close_pools()
     app._after_fork()
     app._local = threading.local()
     for engine, _ in Channel._engines.values():

@@ -38,6 +38,7 @@ PREFORK_POOL_SIZE = 2
 _POOLED_TRANSPORT = {"pool_pre_ping": True, "connect_args": {"application_name": "rhesis broker"}}
 
 app = Celery("rhesis")
+app.loader.override_backends = {"db": "rhesis.backend.tasks.result_backend:PooledDatabaseBackend"}
 
 
 def celery_configuration() -> dict[str, Any]:

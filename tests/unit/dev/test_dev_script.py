@@ -226,6 +226,17 @@ def test_an_installation_that_failed_is_not_taken_for_a_finished_one(dev, workin
     assert len(calls(log)) == 2
 
 
+@pytest.mark.usefixtures("working_python")
+@pytest.mark.parametrize("missing", ["python", "pip"])
+def test_an_environment_that_lost_its_interpreter_or_never_had_pip_is_made_again(missing, dev, log) -> None:
+    dev.install("run")
+    (dev.BIN / missing).unlink()
+    (dev.ROOT / "pyproject.toml").write_text("changed")
+    calls(log)
+    dev.install("run")
+    assert calls(log)[0].startswith("-m venv --clear ")
+
+
 def test_an_environment_whose_interpreter_no_longer_works_is_made_again(dev, working_python, log) -> None:
     dev.install("run")
     calls(log)

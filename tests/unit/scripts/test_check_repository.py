@@ -151,8 +151,8 @@ def test_a_link_that_leads_nowhere_is_found(link: str, problem: str) -> None:
 
 
 def test_a_heading_or_a_link_inside_code_does_not_count() -> None:
-    page = "```sh\n# nowhere\n[a](gone.md)\n```\n`[b](gone.md)`\n[c](#nowhere)\n"
-    assert list(check.find_broken_links([file("docs/a.md", page)])) == ["docs/a.md:6: no such heading: #nowhere"]
+    page = "```sh\n# nowhere\n[a](gone.md)\n```\n~~~\n[a](gone.md)\n~~~\n`[b](gone.md)`\n[c](#nowhere)\n"
+    assert list(check.find_broken_links([file("docs/a.md", page)])) == ["docs/a.md:9: no such heading: #nowhere"]
 
 
 def test_links_of_pages_outside_the_documents_are_not_judged() -> None:
