@@ -29,7 +29,7 @@ def _env(*names: str) -> AliasChoices:
 class Settings(BaseSettings):
     """Everything an installation may set. Frozen: a process reads it once."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr | None = Field(
         None,
