@@ -8,15 +8,17 @@ Plain asyncio, so that it costs next to nothing beside what is measured. Listens
 import argparse
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 _BODY = json.dumps({"output": "ok"}).encode()
 _ANSWER = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n" % len(_BODY)
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n"
+    % len(_BODY)
 ) + _BODY
 
 
-async def _serve(seconds: float, ready_file: Path) -> None:
+async def _serve(seconds: float, announce: Callable[[str], object]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -30,7 +32,7 @@ async def _serve(seconds: float, ready_file: Path) -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1024)
     host, port = server.sockets[0].getsockname()[:2]
-    ready_file.write_text(f"http://{host}:{port}/chat")
+    announce(f"http://{host}:{port}/chat")
     async with server:
         await server.serve_forever()
 
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--ready-file", type=Path, required=True)
     options = parser.parse_args()
-    asyncio.run(_serve(options.seconds, options.ready_file))
+    asyncio.run(_serve(options.seconds, options.ready_file.write_text))
 
 
 if __name__ == "__main__":
