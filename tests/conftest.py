@@ -9,10 +9,18 @@ from sqlalchemy.engine import make_url
 from support.database import SECRET_KEY, Tenant, TestDatabase, created_database, environment, migrate
 
 # The server to test on is taken before the service's own variables are cleared for good.
-_GIVEN_SERVER = os.environ.get("RHESIS_TEST_DATABASE_URL") or os.environ.get("DATABASE_URL")
+# It stays in the environment under a name of its own, because the processes of a parallel run start from there.
+_GIVEN_SERVER = os.environ.get("TEST_DATABASE_URL") or os.environ.get("DATABASE_URL")
+if _GIVEN_SERVER:
+    os.environ["TEST_DATABASE_URL"] = _GIVEN_SERVER
 for _variable in list(os.environ):
     if _variable.startswith(("RHESIS_", "CELERY_")) or _variable in {
-        "DATABASE_URL", "SQLALCHEMY_DATABASE_URL", "BROKER_URL", "HEALTH_PORT", "HEALTH_HOST", "ENABLE_FLOWER",
+        "DATABASE_URL",
+        "SQLALCHEMY_DATABASE_URL",
+        "BROKER_URL",
+        "HEALTH_PORT",
+        "HEALTH_HOST",
+        "ENABLE_FLOWER",
     }:
         del os.environ[_variable]
 

@@ -204,6 +204,8 @@ def connect(login: Login, *, search_path: str | None = None, autocommit: bool = 
         return psycopg.connect(autocommit=autocommit, **login.parameters(search_path=search_path))  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise unavailable(error) from error
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(f"the URL of {describe()} cannot be used: {str(error).strip()}") from error
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable:

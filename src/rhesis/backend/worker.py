@@ -8,12 +8,14 @@ configuration is read when Celery first asks for it, and the embedded server is 
 
 from typing import Any
 
+import click
 from celery import Celery
 from celery.signals import user_preload_options, worker_init
 from kombu import Exchange, Queue
 
 from rhesis.backend import provision, runtime
 from rhesis.backend.app.database import set_pool_size
+from rhesis.backend.errors import RhesisError
 from rhesis.backend.settings import get_settings
 
 DEFAULT_QUEUE = "celery"
@@ -28,6 +30,8 @@ TASK_MODULES = (
     "rhesis.backend.tasks.execution.test",
     "rhesis.backend.tasks.execution.results",
     "rhesis.backend.tasks.execution.liveness",
+    "rhesis.backend.tasks.worker_health",
+    "rhesis.backend.tasks.worker_log",
 )
 # By registered name; a test compares them with the registry. What waits for an endpoint goes to the execution queue.
 EXECUTION_TASKS = (
@@ -35,7 +39,11 @@ EXECUTION_TASKS = (
     "rhesis.backend.tasks.execution.orchestration.execute_tests_in_order",
 )
 PREFORK_POOL_SIZE = 2
-_POOLED_TRANSPORT = {"pool_pre_ping": True, "connect_args": {"application_name": "rhesis broker"}}
+_POOLED_TRANSPORT = {
+    "pool_pre_ping": True,
+    "hide_parameters": True,
+    "connect_args": {"application_name": "rhesis broker"},
+}
 
 app = Celery("rhesis")
 app.loader.override_backends = {"db": "rhesis.backend.tasks.result_backend:PooledDatabaseBackend"}
@@ -85,15 +93,29 @@ def _configure(sender: Celery, **_: Any) -> None:
     sender.config_from_object(celery_configuration())
 
 
+# Celery sends `user_preload_options` to applications that have such an option, and to no other.
+app.user_options["preload"].add(
+    click.Option(
+        ["--start-database/--no-start-database"],
+        default=True,
+        help="Start the embedded database first, if it is the one in use.",
+    )
+)
+
+
 @user_preload_options.connect(weak=False)
-def _start_database(sender: Any, app: Celery, **_: Any) -> None:
+def _start_database(sender: Any, app: Celery, options: dict[str, Any], **_: Any) -> None:
     """Start the embedded server before a command connects; only a worker may create what was never there."""
-    if app.main != "rhesis":
+    if app.main != "rhesis" or not options["start_database"]:
         return
-    if getattr(sender, "__name__", "") == "worker":
-        provision.prepare(create=True)
-    else:
-        runtime.start(create=False)
+    try:
+        if getattr(sender, "__name__", "") == "worker":
+            provision.prepare(create=True)
+        else:
+            runtime.start(create=False)
+    except RhesisError as error:
+        # Celery would log any other exception and go on.
+        raise SystemExit(f"celery: {error}") from error
 
 
 @worker_init.connect(weak=False)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from rhesis.backend import runtime
-from rhesis.backend.errors import DatabaseUnavailable, InvalidInput
+from rhesis.backend.errors import DatabaseUnavailable, InvalidInput, TenantMismatch
 
 DEFAULT_POOL_SIZE = 10
 
@@ -93,11 +93,17 @@ SessionLocal = sessionmaker(class_=TenantSession, expire_on_commit=False)
 def set_tenant(db: Session, organization_id: UUID | str | None, user_id: UUID | str | None) -> None:
     """Bind the session to an organization and a user, now and in every later transaction; None unbinds.
 
-    Pending changes are flushed first, under the tenant they were made for. Raises `InvalidInput` for ids that are not
-    UUIDs, and whatever the database raises: a tenant that could not be bound must not go unnoticed.
+    Pending changes are flushed first, under the tenant they were made for, and the session lets go of what it loaded
+    for another one. Raises `InvalidInput` for ids that are not UUIDs, `TenantMismatch` for a change within a savepoint,
+    and whatever the database raises: a tenant that could not be bound must not go unnoticed.
     """
-    db.flush()
     tenant = (_uuid_text(organization_id, "organization_id"), _uuid_text(user_id, "user_id"))
+    db.flush()
+    if tenant_of(db) != tenant:
+        if db.in_nested_transaction():
+            raise TenantMismatch("a session cannot change its tenant within a savepoint: undoing that would undo it")
+        # `Session.get` answers from memory, past every policy.
+        db.expunge_all()
     db.info[_TENANT] = tenant
     if db.in_transaction():
         _apply(db.connection(), tenant)
@@ -147,6 +153,8 @@ def _make_engine(pool_size: int) -> Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"application_name": "rhesis"},
+        # An error would otherwise quote prompts and answers into whatever log it reaches.
+        hide_parameters=True,
     )
     event.listen(made, "connect", _refuse_privileged)
     return made

@@ -32,7 +32,7 @@ class _Engines:
             engine = self._engines.get(url)
             if engine is None:
                 chosen = {name: options[name] for name in _PASSED_ON if name in options}
-                engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, **chosen)
+                engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, hide_parameters=True, **chosen)
                 SessionManager.prepare_models(manager, engine)
                 self._engines[url] = engine
             return engine

@@ -28,7 +28,9 @@ class ReapReport:
 def queue_transaction() -> Iterator[Connection]:
     """Open one short transaction as `rhesis_queue`, on a connection of its own: passes are rare, workers fork."""
     url = runtime.queue_login().sqlalchemy_url(search_path="rhesis_queue")
-    engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "rhesis reaper"})
+    engine = create_engine(
+        url, poolclass=NullPool, hide_parameters=True, connect_args={"application_name": "rhesis reaper"}
+    )
     try:
         with engine.begin() as connection:
             yield connection

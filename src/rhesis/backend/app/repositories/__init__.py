@@ -1,0 +1,1 @@
+"""The queries, and nothing else: no permission, no commit."""

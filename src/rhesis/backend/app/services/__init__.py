@@ -1,0 +1,1 @@
+"""What the service does: permissions and rules over the repositories. Nothing here commits."""
