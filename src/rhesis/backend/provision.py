@@ -16,10 +16,11 @@ from psycopg import sql
 from sqlalchemy import create_engine
 
 from rhesis.backend import runtime
+from rhesis.backend.embedded.credentials import LOGINS
 from rhesis.backend.errors import ConfigurationError, DatabaseUnavailable
 from rhesis.backend.migrations.sql_files import sql_text
+from rhesis.backend.queue_tables import create_queue_tables
 from rhesis.backend.settings import get_settings
-from rhesis.backend.tasks.queue_tables import create_queue_tables
 
 # Any number will do, as long as nothing else of the service takes it.
 _MIGRATION_LOCK = 7_264_331
@@ -159,8 +160,7 @@ def _set_passwords(connection: psycopg.Connection[Any]) -> None:
     if not get_settings().is_embedded:
         return
     server = runtime.embedded_server()
-    names = {"owner": "rhesis_owner", "app": "rhesis_app", "queue": "rhesis_queue"}
-    for short, role in names.items():
+    for short, role in LOGINS.items():
         # The verifier is computed here, so that no password reaches the server's log.
         verifier = connection.pgconn.encrypt_password(
             server.password(short).encode(), role.encode(), b"scram-sha-256"

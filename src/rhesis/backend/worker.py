@@ -15,12 +15,12 @@ from kombu import Exchange, Queue
 
 from rhesis.backend import provision, runtime
 from rhesis.backend.app.database import set_pool_size
+from rhesis.backend.domain.task_names import COLLECT_RESULTS, EXECUTE_SINGLE_TEST, EXECUTE_TESTS_IN_ORDER
 from rhesis.backend.errors import RhesisError
 from rhesis.backend.settings import get_settings
 
 DEFAULT_QUEUE = "celery"
 EXECUTION_QUEUE = "execution"
-COLLECT_RESULTS = "rhesis.backend.tasks.execution.results.collect_results"
 # Discovery by name would import the package alone, so every module that defines tasks is listed.
 TASK_MODULES = (
     "rhesis.backend.tasks.example_task",
@@ -34,10 +34,7 @@ TASK_MODULES = (
     "rhesis.backend.tasks.worker_log",
 )
 # By registered name; a test compares them with the registry. What waits for an endpoint goes to the execution queue.
-EXECUTION_TASKS = (
-    "rhesis.backend.tasks.execute_single_test",
-    "rhesis.backend.tasks.execution.orchestration.execute_tests_in_order",
-)
+EXECUTION_TASKS = (EXECUTE_SINGLE_TEST, EXECUTE_TESTS_IN_ORDER)
 PREFORK_POOL_SIZE = 2
 _POOLED_TRANSPORT = {
     "pool_pre_ping": True,

@@ -7,7 +7,6 @@ Importing this module does nothing; `create_app` reads the settings, and the lif
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import Any
 
 import structlog
@@ -29,7 +28,6 @@ from rhesis.backend.settings import Settings, get_settings
 
 API_VERSION = "1"
 _DESCRIPTION = "Runs test sets against an endpoint in parallel and delivers one result, once."
-_WORKER_MODULE = "rhesis.backend.worker"
 
 
 def create_app() -> FastAPI:
@@ -68,9 +66,6 @@ def _start() -> None:
         configure_logging(get_settings().log_level)
     set_pool_size(DEFAULT_POOL_SIZE)
     provision.prepare(create=True)
-    # Tasks are published through the application that this module makes. It is a root beside this one, so it is named
-    # and not imported.
-    import_module(_WORKER_MODULE)
 
 
 def _stop() -> None:

@@ -18,7 +18,13 @@ from psycopg.pq import PGconn, Ping
 from rhesis.backend.embedded.binaries import BUILTIN_LOCALE_MAJOR, Binaries
 from rhesis.backend.embedded.credentials import LOGINS
 from rhesis.backend.embedded.diagnosis import explain_log
-from rhesis.backend.embedded.files import make_private_directory, make_staging, open_private, write_private
+from rhesis.backend.embedded.files import (
+    is_private_directory,
+    make_private_directory,
+    make_staging,
+    open_private,
+    write_private,
+)
 from rhesis.backend.embedded.layout import Layout
 from rhesis.backend.embedded.locks import inheritable, is_unlocked
 from rhesis.backend.embedded.places import PORT, SOCKET_NAME, is_own_socket_folder
@@ -104,6 +110,7 @@ class Cluster:
                 return True
             if self._is_unreachable():
                 self.stop()
+                self.remove_socket_folder()
                 return False
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(
@@ -140,13 +147,17 @@ class Cluster:
                 with suppress(ProcessLookupError):
                     os.kill(process_id, stop_signal)
             if self._await_end(seconds if process_id is not None else _ORPHAN_SECONDS):
-                with suppress(OSError):
-                    self.layout.socket_directory.rmdir()
                 return
         raise EmbeddedServerError(
             f"the server of {self.layout.data} does not end: end the process named in the first line of "
             f"{self.layout.data / 'postmaster.pid'}, and try again"
         )
+
+    def remove_socket_folder(self) -> None:
+        """Leave no empty folder in a place that all programs of the machine share."""
+        if is_private_directory(self.layout.socket_directory, self.layout.account):
+            with suppress(OSError):
+                self.layout.socket_directory.rmdir()
 
     def _run_initdb(self, binaries: Binaries, staging: Path, password: str, running: int) -> None:
         account = self.layout.account

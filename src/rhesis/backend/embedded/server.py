@@ -250,6 +250,7 @@ class EmbeddedServer:
     def _stop_cluster(self, cluster: Cluster) -> None:
         if cluster.is_alive():
             cluster.stop()
+        cluster.remove_socket_folder()
         trim_log(cluster.layout.log)
 
     def _release_at_exit(self) -> None:

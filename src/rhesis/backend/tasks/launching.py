@@ -18,6 +18,7 @@ from rhesis.backend.app.repositories import runs
 from rhesis.backend.domain.closing import failed
 from rhesis.backend.errors import InvalidInput, RhesisError
 from rhesis.backend.tasks.context import ORGANIZATION, USER, TaskContext
+from rhesis.backend.worker import app
 
 _NOT_FOR_CALLERS = frozenset({ORGANIZATION, USER, "headers", "countdown", "eta", "queue", "link", "link_error"})
 
@@ -91,7 +92,7 @@ def launch_run(run: TestRun, user: LaunchingUser) -> None:
 
 def task_state(task_id: str) -> TaskState:
     """Return what the result backend says; ask only after the ledger said that the caller may know."""
-    result = _celery().AsyncResult(task_id)
+    result = app.AsyncResult(task_id)
     status, value = result.status, result.result
     if isinstance(value, BaseException):
         return TaskState(task_id, status, None, f"{type(value).__name__}: {value}")
@@ -104,7 +105,6 @@ def revoke_task(task_id: str) -> None:
     On a broker without fanout nobody hears the broadcast; the ledger's `withdrawn_at` is what a worker looks at before
     it starts the task.
     """
-    app = _celery()
     app.control.revoke(task_id)
     if not app.AsyncResult(task_id).ready():
         app.backend.mark_as_revoked(task_id, reason="withdrawn by its owner", store_result=True)
@@ -120,9 +120,3 @@ def _publish(
             f"the broker did not take task {task_id} ({type(error).__name__}): try again later", subject_id=task_id
         ) from error
     return result
-
-
-def _celery() -> Any:
-    from rhesis.backend.worker import app  # noqa: PLC0415 - the application imports this module's package
-
-    return app

@@ -39,14 +39,6 @@ def lock(db: Session, organization_id: UUID, endpoint_id: UUID) -> Endpoint | No
     return db.scalar(_one(organization_id, endpoint_id).with_for_update())
 
 
-def locked_after(db: Session, organization_id: UUID, after: UUID | None, *, limit: int) -> Sequence[Endpoint]:
-    """Return the organization's next endpoints by id, locked."""
-    statement = select(Endpoint).where(Endpoint.organization_id == organization_id)
-    if after is not None:
-        statement = statement.where(Endpoint.id > after)
-    return db.scalars(statement.order_by(Endpoint.id).limit(limit).with_for_update()).all()
-
-
 def configurations_of(db: Session, organization_id: UUID, endpoint_id: UUID, *, limit: int) -> Sequence[UUID]:
     """Return configurations that use the endpoint."""
     return db.scalars(

@@ -1,10 +1,10 @@
 """Statements on runs. None commits; each filters by organization beside the row-level security."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, func, select, text, update
 from sqlalchemy.orm import Session
 
 from rhesis.backend.app.models import (
@@ -158,12 +158,12 @@ def close(connection: Session | Connection, organization_id: UUID, run_id: UUID,
     locked = connection.execute(_LOCK_OPEN, key).one_or_none()
     if locked is None:
         return None
-    added = connection.execute(_ADD_MISSING, key | {"message": closing.not_run}).rowcount  # type: ignore[union-attr]
+    added = connection.execute(_ADD_MISSING, key | {"message": closing.not_run})
     counts = connection.execute(_COUNT, key).one()
     status = RunStatus.CANCELLED if closing.cancelled else status_of_run(total=locked.total_tests, errors=counts.errors)
     values: dict[str, Any] = {
         "status": status.value,
-        "error": _sentence(closing, missing=added),
+        "error": _sentence(closing, missing=cast("CursorResult[Any]", added).rowcount),
         "completed": locked.total_tests - counts.errors,
         "errors": counts.errors,
         "mean_ms": counts.mean_ms,

@@ -25,17 +25,16 @@ FIELDS: Final[Fields] = {
     "updated_at": Test.updated_at,
 }
 
-# COPY cannot write to a table with row-level security; arrays need one statement for a whole batch as well.
+# COPY cannot write to a table with row-level security. One JSON text is half the work of an array for each column.
 _INSERT_BATCH = text("""
     INSERT INTO rhesis.test
         (organization_id, user_id, id, external_id, prompt, expected_response, language_code, behaviour, metrics,
          priority)
     SELECT :organization_id, :user_id, new.*
-    FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:external_ids AS text[]), CAST(:prompts AS text[]),
-        CAST(:expected_responses AS text[]), CAST(:language_codes AS text[]), CAST(:behaviours AS text[]),
-        CAST(:metrics AS jsonb[]), CAST(:priorities AS integer[])
-    ) AS new
+    FROM json_to_recordset(CAST(:batch AS json)) AS new (
+        id uuid, external_id text, prompt text, expected_response text, language_code text, behaviour text,
+        metrics jsonb, priority integer
+    )
 """)
 
 
@@ -89,19 +88,13 @@ def open_runs_with(db: Session, organization_id: UUID, test_id: UUID, *, limit: 
 
 def add_batch(db: Session, organization_id: UUID, user_id: UUID, batch: Sequence[NewTest]) -> None:
     """Insert many tests by one statement."""
+    rows = [{**vars(test), "id": str(test.id)} for test in batch]
     db.execute(
         _INSERT_BATCH,
         {
             "organization_id": organization_id,
             "user_id": user_id,
-            "ids": [test.id for test in batch],
-            "external_ids": [test.external_id for test in batch],
-            "prompts": [test.prompt for test in batch],
-            "expected_responses": [test.expected_response for test in batch],
-            "language_codes": [test.language_code for test in batch],
-            "behaviours": [test.behaviour for test in batch],
-            "metrics": [json.dumps(test.metrics, allow_nan=False) for test in batch],
-            "priorities": [test.priority for test in batch],
+            "batch": json.dumps(rows, ensure_ascii=False, allow_nan=False),
         },
     )
 

@@ -1,14 +1,11 @@
 """What may be done with endpoints, and the only place where their credentials are opened."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 from sqlalchemy.orm import Session
 
-from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.models import Endpoint
 from rhesis.backend.app.repositories import endpoints
 from rhesis.backend.app.repositories.listing import ListParameters, Page
@@ -17,14 +14,12 @@ from rhesis.backend.app.services.endpoint_secrets import MAPPINGS, TOKEN, Seal, 
 from rhesis.backend.app.services.in_use import NAMED, refuse_if_used
 from rhesis.backend.app.services.secrets import secret_box
 from rhesis.backend.domain.actor import Actor
-from rhesis.backend.errors import NotFound, SecretKeyError
+from rhesis.backend.errors import NotFound
 from rhesis.backend.outgoing.addresses import AddressPolicy
 from rhesis.backend.outgoing.endpoint import EndpointSpec, check_spec
-from rhesis.backend.security import SecretBox
 from rhesis.backend.settings import get_settings
 
 _WITHOUT_EFFECT: Final = frozenset({"name", "description"})
-_ROTATED_AT_ONCE: Final = 100
 
 
 def list_endpoints(db: Session, actor: Actor, parameters: ListParameters) -> Page[Endpoint]:
@@ -114,53 +109,6 @@ def to_spec(endpoint: Endpoint) -> EndpointSpec:
         auth_type=endpoint.auth_type,
         auth_token=opened(endpoint.auth_token) if endpoint.auth_token else None,
     )
-
-
-@dataclass(frozen=True)
-class RotationReport:
-    """How many endpoints' secrets were sealed anew, and the endpoints whose secrets no key opens."""
-
-    rotated: int
-    failed: tuple[UUID, ...]
-
-
-def rotate_all_secrets(organization_ids: Iterable[UUID]) -> RotationReport:
-    """Seal every stored secret anew with the first key; afterwards the other keys can be removed.
-
-    Each hundred endpoints are a transaction of their own, so repeating it after an interruption is harmless. An
-    endpoint that no key fits is left as it is and reported.
-    """
-    box = secret_box()
-    rotated = 0
-    failed: list[UUID] = []
-    for organization_id in organization_ids:
-        after: UUID | None = None
-        while True:
-            with tenant_session(organization_id, None) as db:
-                batch = endpoints.locked_after(db, organization_id, after, limit=_ROTATED_AT_ONCE)
-                for endpoint in batch:
-                    if _rotate(endpoint, box):
-                        rotated += 1
-                    else:
-                        failed.append(endpoint.id)
-            if not batch:
-                break
-            after = batch[-1].id
-    return RotationReport(rotated, tuple(failed))
-
-
-def _rotate(endpoint: Endpoint, box: SecretBox) -> bool:
-    try:
-        mappings = {
-            name: {key: box.rotate(value) for key, value in getattr(endpoint, name).items()} for name in MAPPINGS
-        }
-        token = box.rotate(endpoint.auth_token) if endpoint.auth_token is not None else None
-    except SecretKeyError:
-        return False
-    for name, values in mappings.items():
-        setattr(endpoint, name, values)
-    endpoint.auth_token = token
-    return True
 
 
 def _sealer(endpoint: Endpoint) -> Seal:

@@ -12,12 +12,11 @@ from rhesis.backend.app.repositories import runs
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.domain.closing import cancelled
 from rhesis.backend.domain.progress import RunCounts
+from rhesis.backend.domain.task_names import COLLECT_RESULTS, EXECUTE_TEST_CONFIGURATION, EXECUTE_TESTS_IN_ORDER
 from rhesis.backend.errors import Conflict, InputProblem, InvalidInput, NotFound
 from rhesis.backend.settings import MAX_DEADLINE_SECONDS, get_settings
 
 EXECUTION_MODES = ("Parallel", "Sequential")
-EXECUTE_TASK = "rhesis.backend.tasks.execute_test_configuration"
-COLLECT_TASK = "rhesis.backend.tasks.execution.results.collect_results"
 _NAMED_IDS = 10
 
 
@@ -152,7 +151,8 @@ def _add_run(
     )
     db.add(run)
     db.flush()
-    for identifier, name in ((run.task_id, EXECUTE_TASK), (run.body_task_id, COLLECT_TASK)):
+    body = EXECUTE_TESTS_IN_ORDER if mode == EXECUTION_MODES[1] else COLLECT_RESULTS
+    for identifier, name in ((run.task_id, EXECUTE_TEST_CONFIGURATION), (run.body_task_id, body)):
         db.add(
             TaskRecord(
                 organization_id=actor.organization_id,

@@ -13,6 +13,7 @@ from rhesis.backend.app.repositories import runs
 from rhesis.backend.app.services.runs import create_run
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.domain.closing import member_task_id
+from rhesis.backend.domain.task_names import EXECUTE_TESTS_IN_ORDER
 from rhesis.backend.errors import TenantMismatch
 from rhesis.backend.tasks.base import BaseTask
 from rhesis.backend.tasks.context import TaskContext
@@ -110,7 +111,7 @@ def _publish_in_order(dispatch: Dispatch, headers: dict[str, str]) -> None:
 @app.task(
     base=BaseTask,
     bind=True,
-    name="rhesis.backend.tasks.execution.orchestration.execute_tests_in_order",
+    name=EXECUTE_TESTS_IN_ORDER,
     can_be_withdrawn=False,
 )
 def execute_tests_in_order(self: BaseTask, test_config_id: str, test_run_id: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rhesis.backend.app.models import TestRun
 from rhesis.backend.app.repositories import runs
 from rhesis.backend.domain.closing import COLLECTED, failed
 from rhesis.backend.domain.results import failed_members, parse_start
+from rhesis.backend.domain.task_names import CLOSE_FAILED_RUN, COLLECT_RESULTS
 from rhesis.backend.errors import TenantMismatch
 from rhesis.backend.tasks.base import BaseTask
 from rhesis.backend.tasks.context import TaskContext
@@ -23,7 +24,7 @@ logger = get_task_logger(__name__)
 @app.task(
     base=BaseTask,
     bind=True,
-    name="rhesis.backend.tasks.execution.results.collect_results",
+    name=COLLECT_RESULTS,
     retry_backoff_max=60,
     can_be_withdrawn=False,
 )
@@ -78,7 +79,7 @@ def summary_of(run: TestRun, config_id: UUID) -> dict[str, Any]:
 @app.task(
     base=BaseTask,
     bind=True,
-    name="rhesis.backend.tasks.execution.results.close_failed_run",
+    name=CLOSE_FAILED_RUN,
     can_be_withdrawn=False,
 )
 def close_failed_run(self: BaseTask, failed_task_id: str, run_id: str) -> str | None:

@@ -8,6 +8,7 @@ from celery.utils.log import get_task_logger
 from celery.utils.time import get_exponential_backoff_interval
 
 from rhesis.backend.domain.results import failure
+from rhesis.backend.domain.task_names import EXECUTE_SINGLE_TEST
 from rhesis.backend.tasks.base import FINAL_ERRORS, BaseTask
 from rhesis.backend.tasks.execution.single_test import SingleTestOutcome, record_failure, run_single_test
 from rhesis.backend.worker import app
@@ -18,7 +19,7 @@ logger = get_task_logger(__name__)
 @app.task(
     base=BaseTask,
     bind=True,
-    name="rhesis.backend.tasks.execute_single_test",
+    name=EXECUTE_SINGLE_TEST,
     autoretry_for=(),
     can_be_withdrawn=False,
 )

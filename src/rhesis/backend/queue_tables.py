@@ -5,7 +5,7 @@ makes them beforehand, in the schema of the role that owns them.
 """
 
 from celery.backends.database import models as _celery_models  # noqa: F401 - declares the tables
-from celery.backends.database.session import ResultModelBase
+from celery.backends.database.session import ResultModelBase  # type: ignore[attr-defined]
 from kombu.transport.sqlalchemy import models as kombu_models
 from sqlalchemy import URL, create_engine
 
