@@ -26,7 +26,7 @@ def own_server(tmp_path: Path):
         provision.prepare(create=True)
         server = runtime.embedded_server()
         yield server, TestDatabase(server.url("superuser"))
-        server.stop()
+        server.erase()
 
 
 def test_a_run_survives_a_restart_of_the_database(own_server, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rhesis.backend.embedded import Binaries, Version, installed_binaries
+from rhesis.backend.embedded.places import fingerprint
 from rhesis.backend.errors import EmbeddedServerError
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a small disk or acts as another account")
@@ -163,6 +164,7 @@ def test_a_server_that_dies_at_once_is_told_with_its_log(server):
     assert "PostgreSQL could not start" in line
     assert str(server.home / "postgres.log") in line
     assert not server.is_running()
+    assert not list(Path("/tmp").glob(f"rhesis-*-{fingerprint(server.home)}"))
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "open"])

@@ -173,6 +173,7 @@ def test_a_project_moved_while_its_server_runs_keeps_its_database(make_project, 
     before.ensure(create=True)
     query(before.url("superuser"), "CREATE TABLE kept AS SELECT 42 AS answer")
     process_id = postmaster(before)
+    old_socket_folder = before.ensure(create=False).socket_directory
 
     (base / "old").rename(base / "new")
 
@@ -181,6 +182,7 @@ def test_a_project_moved_while_its_server_runs_keeps_its_database(make_project, 
     assert running.started
     assert query(after.url("superuser"), "SELECT answer FROM kept") == 42
     assert postmaster(after) != process_id
+    assert not old_socket_folder.exists()
     before.release()
     assert after.is_running()
 
