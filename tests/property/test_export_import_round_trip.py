@@ -1,21 +1,29 @@
 """What is exported can be imported again, whatever its texts hold."""
 
+import csv
 import io
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from rhesis.backend.app.models import Test
 from rhesis.backend.app.services.exporting import csv_of_tests, jsonl_of_tests
 from rhesis.backend.app.services.importing import ImportLimits, Row, RowError, parse_csv, parse_jsonl
 
 LIMITS = ImportLimits(prompt_max_bytes=100_000, max_rows=1000)
 METRICS = st.sampled_from(
-    [[], [{"name": "contains", "parameters": {"value": '"x", =1\n'}}], [{"name": "max_latency", "parameters": {"seconds": 2}}]]
+    [
+        [],
+        [{"name": "contains", "parameters": {"value": '"x", =1\n'}}],
+        [{"name": "max_latency", "parameters": {"seconds": 2}}],
+    ]
 )
 # What the database can hold: everything but NUL and surrogates.
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), min_size=1, max_size=60)
-TRICKY = st.sampled_from(["=1+1", "-1", "@a", "\ttab", "\rreturn", "'", '"', ",", "\n", "\r\n", "\ufeff", " a ", "\x85", "\u2028"])
+TRICKY = st.sampled_from(
+    ["=1+1", "-1", "@a", "\ttab", "\rreturn", "'", '"', ",", "\n", "\r\n", "\ufeff", " a ", "\x85", "\u2028"]
+)
 OPTIONAL = st.none() | TEXT | TRICKY
 ROWS = st.lists(
     st.builds(
@@ -64,15 +72,16 @@ def test_jsonl_comes_back_as_it_was(rows, size):
 
 @given(rows=ROWS)
 def test_csv_for_people_has_no_cell_that_a_spreadsheet_would_run(rows):
-    import csv
-
     text = "".join(csv_of_tests([[stored(row) for row in rows]], raw=False))
     for cells in list(csv.reader(io.StringIO(text, newline="")))[1:]:
         texts = [cell for column, cell in enumerate(cells) if column != 5]
         assert not [cell for cell in texts if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
 
 
-@given(content=st.binary(max_size=300) | st.text(max_size=200).map(lambda text: ("prompt,id\n" + text).encode("utf-8", "ignore")))
+@given(
+    content=st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda text: ("prompt,id\n" + text).encode("utf-8", "ignore"))
+)
 def test_no_file_makes_the_parsers_raise(content):
     for parse in (parse_csv, parse_jsonl):
         assert list(parse([content], LIMITS))

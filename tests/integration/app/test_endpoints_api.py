@@ -5,9 +5,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from cryptography.fernet import Fernet
+
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.repositories import endpoints as repository
-from rhesis.backend.app.services.endpoints import rotate_all_secrets, to_spec
+from rhesis.backend.app.services.endpoints import to_spec
+from rhesis.backend.app.services.secret_rotation import rotate_secrets
 from rhesis.backend.errors import SecretKeyError
 from support.api import bearer, problem_of
 from support.colleagues import colleague_of
@@ -77,7 +79,8 @@ def test_a_secret_copied_into_another_endpoint_does_not_open_there(client, datab
     other = client.post("/endpoints", json={"name": "o", "url": "http://127.0.0.1:9001"}, headers=owner).json()
     database.fetch(
         "UPDATE rhesis.endpoint SET auth_token = (SELECT auth_token FROM rhesis.endpoint WHERE id = %s) WHERE id = %s",
-        made["id"], other["id"],
+        made["id"],
+        other["id"],
     )
     with pytest.raises(SecretKeyError, match=other["id"]):
         spec_of(other)
@@ -90,12 +93,17 @@ def test_secrets_cannot_be_found_out_by_sorting_or_filtering(client, owner, made
 
 
 @pytest.mark.parametrize(
-    "values", [{"url": "http://127.0.0.1:9999"}, {"method": "PUT"}, {"endpoint_path": "/echo"}], ids=lambda values: next(iter(values))
+    "values",
+    [{"url": "http://127.0.0.1:9999"}, {"method": "PUT"}, {"endpoint_path": "/echo"}],
+    ids=lambda values: next(iter(values)),
 )
 def test_a_new_destination_drops_every_stored_secret(client, owner, made, spec_of, values):
     changed = change(client, owner, made, **values)
     assert changed["dropped_secrets"] == [
-        "auth_token", "query_params.key", "request_headers.Accept-Language", "request_headers.X-Api-Key",
+        "auth_token",
+        "query_params.key",
+        "request_headers.Accept-Language",
+        "request_headers.X-Api-Key",
     ]
     assert (changed["request_headers"], changed["query_params"], changed["auth_token"]) == ({}, {}, {"set": False})
     assert spec_of(made).auth_token is None
@@ -103,7 +111,13 @@ def test_a_new_destination_drops_every_stored_secret(client, owner, made, spec_o
 
 def test_secrets_sent_again_with_a_new_destination_are_stored(client, owner, made, spec_of):
     changed = change(
-        client, owner, made, url="http://127.0.0.1:9001", auth_token="again", request_headers={"X-Api-Key": "new"}, query_params={}
+        client,
+        owner,
+        made,
+        url="http://127.0.0.1:9001",
+        auth_token="again",
+        request_headers={"X-Api-Key": "new"},
+        query_params={},
     )
     assert changed["dropped_secrets"] == []
     spec = spec_of(made)
@@ -206,21 +220,28 @@ def test_an_unused_endpoint_is_deleted(client, owner, made):
 
 def test_without_the_key_one_line_names_the_endpoint_and_nothing_is_overwritten(client, database, owner, made, spec_of):
     before = database.fetch("SELECT auth_token FROM rhesis.endpoint")
-    with environment(DATABASE_URL=database.url, RHESIS_SECRET_KEYS=Fernet.generate_key().decode(), RHESIS_ALLOWED_NETWORKS="127.0.0.0/8"):
+    with environment(
+        DATABASE_URL=database.url,
+        RHESIS_SECRET_KEYS=Fernet.generate_key().decode(),
+        RHESIS_ALLOWED_NETWORKS="127.0.0.0/8",
+    ):
         with pytest.raises(SecretKeyError, match=made["id"]):
             spec_of(made)
-        problem_of(client.patch(f"/endpoints/{made['id']}", json={"response_format": "text"}, headers=owner), 503, "secret_key")
+        problem_of(
+            client.patch(f"/endpoints/{made['id']}", json={"response_format": "text"}, headers=owner), 503, "secret_key"
+        )
         assert client.patch(f"/endpoints/{made['id']}", json={"name": "n"}, headers=owner).status_code == 200
     assert database.fetch("SELECT auth_token FROM rhesis.endpoint") == before
 
 
-def test_rotation_seals_with_the_new_key_so_that_the_old_one_can_go(client, database, tenant, other_tenant, made, spec_of):
+def test_rotation_seals_with_the_new_key_so_that_the_old_one_can_go(
+    client, database, tenant, other_tenant, made, spec_of
+):
     client.post("/endpoints", json=BODY, headers=bearer(database, other_tenant))
-    organizations = [tenant.organization_id, other_tenant.organization_id]
     new_key = Fernet.generate_key().decode()
     with environment(DATABASE_URL=database.url, RHESIS_SECRET_KEYS=f"{new_key},{SECRET_KEY}"):
-        report = rotate_all_secrets(organizations)
-        assert (report.rotated, report.failed) == (2, ())
+        report = rotate_secrets()
+        assert (report.endpoints, report.values, report.unreadable) == (2, 8, ())
     with environment(DATABASE_URL=database.url, RHESIS_SECRET_KEYS=new_key):
         assert spec_of(made).auth_token == "canary-token"
         assert spec_of(made).request_headers == BODY["request_headers"]
@@ -229,8 +250,8 @@ def test_rotation_seals_with_the_new_key_so_that_the_old_one_can_go(client, data
 def test_rotation_reports_what_no_key_opens_and_goes_on(client, database, tenant, owner, made, spec_of):
     broken = client.post("/endpoints", json=BODY, headers=owner).json()
     database.fetch("UPDATE rhesis.endpoint SET auth_token = 'broken' WHERE id = %s", broken["id"])
-    report = rotate_all_secrets([tenant.organization_id])
-    assert (report.rotated, [str(failed) for failed in report.failed]) == (1, [broken["id"]])
+    report = rotate_secrets()
+    assert (report.endpoints, [str(failed) for failed in report.unreadable]) == (1, [broken["id"]])
     assert database.fetch("SELECT auth_token FROM rhesis.endpoint WHERE id = %s", broken["id"]) == [("broken",)]
 
 

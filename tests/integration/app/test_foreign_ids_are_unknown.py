@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+
 from rhesis.backend.app.main import create_app
 from support.api import bearer, problem_of
 from support.tenants import Estate, add_estate, fingerprint
@@ -27,7 +28,9 @@ ROUTES = routes_with_ids()
 
 
 def ids_of(estate: Estate, database) -> dict[str, str]:
-    ((task_id,),) = database.fetch("SELECT task_id FROM rhesis.task WHERE organization_id = %s", estate.tenant.organization_id)
+    ((task_id,),) = database.fetch(
+        "SELECT task_id FROM rhesis.task WHERE organization_id = %s", estate.tenant.organization_id
+    )
     ((token_id,),) = database.fetch(
         "SELECT id FROM rhesis.token WHERE organization_id = %s AND prefix = 'rh_xxxxx'", estate.tenant.organization_id
     )
@@ -71,7 +74,14 @@ def answers(client, headers, ids: dict[str, str]) -> Iterator[tuple[str, dict]]:
 
 def test_the_walk_covers_the_routes_of_every_kind_of_object():
     assert {path.split("/")[1] for _, path in ROUTES} >= {
-        "endpoints", "tests", "test_sets", "test_configurations", "test_runs", "test_results", "tasks", "tokens",
+        "endpoints",
+        "tests",
+        "test_sets",
+        "test_configurations",
+        "test_runs",
+        "test_results",
+        "tasks",
+        "tokens",
     }
     assert len(ROUTES) >= 25
 
@@ -108,7 +118,9 @@ def test_a_foreign_id_in_a_configuration_is_refused_like_one_that_never_was(
     texts = []
     for value in (ids_of(estate, database)[field], str(uuid4())):
         for method, address in (("POST", ""), ("PATCH", f"/{own.world.configuration_id}")):
-            answer = client.request(method, f"/test_configurations{address}", json=good | {field: value}, headers=stranger)
+            answer = client.request(
+                method, f"/test_configurations{address}", json=good | {field: value}, headers=stranger
+            )
             assert problem_of(answer, 422, "unknown_reference")["errors"][0]["where"] == f"body.{field}"
             texts.append(answer.text.replace(value, "ID"))
     assert len(set(texts)) == 1

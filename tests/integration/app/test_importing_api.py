@@ -3,10 +3,15 @@
 import csv
 import io
 import json
+from contextlib import closing
+from http.client import HTTPConnection
 from uuid import UUID
 
 import pytest
+
 from rhesis.backend.app.main import create_app
+from rhesis.backend.app.services.export_pages import pages_of_tests
+from rhesis.backend.domain.actor import Actor
 from support.api import bearer, live_server, problem_of
 from support.colleagues import colleague_of
 from support.database import SECRET_KEY, environment
@@ -23,7 +28,10 @@ def owner(database, tenant):
 
 def send(client, headers, content, media_type: str = CSV, **query):
     return client.post(
-        "/test_sets/import", params={"name": "Imported"} | query, content=content, headers=headers | {"Content-Type": media_type}
+        "/test_sets/import",
+        params={"name": "Imported"} | query,
+        content=content,
+        headers=headers | {"Content-Type": media_type},
     )
 
 
@@ -43,15 +51,27 @@ def count(database, table: str) -> int:
 
 
 def test_a_csv_file_becomes_a_set_in_the_files_order(client, database, tenant, owner):
-    content = "prompt,id,metrics,priority\n" + "".join(f'"p{n}",{n},"{json.dumps(METRICS).replace(chr(34), 2 * chr(34))}",{n}\n' for n in range(2500))
+    content = "prompt,id,metrics,priority\n" + "".join(
+        f'"p{n}",{n},"{json.dumps(METRICS).replace(chr(34), 2 * chr(34))}",{n}\n' for n in range(2500)
+    )
     made = imported(client, owner, content.encode(), description="from a file")
     test_set = made["test_set"]
-    assert (made["tests"], made["notes"], test_set["name"], test_set["description"]) == (2500, [], "Imported", "from a file")
+    assert (made["tests"], made["notes"], test_set["name"], test_set["description"]) == (
+        2500,
+        [],
+        "Imported",
+        "from a file",
+    )
     listed = client.get(f"/test_sets/{test_set['id']}/tests", params={"skip": 1999, "limit": 2}, headers=owner)
     assert listed.headers["X-Total-Count"] == "2500"
-    assert [(test["prompt"], test["external_id"], test["priority"]) for test in listed.json()] == [("p1999", "1999", 1999), ("p2000", "2000", 2000)]
+    assert [(test["prompt"], test["external_id"], test["priority"]) for test in listed.json()] == [
+        ("p1999", "1999", 1999),
+        ("p2000", "2000", 2000),
+    ]
     assert listed.json()[0]["metrics"] == METRICS
-    assert database.fetch("SELECT DISTINCT organization_id, user_id FROM rhesis.test") == [(tenant.organization_id, tenant.user_id)]
+    assert database.fetch("SELECT DISTINCT organization_id, user_id FROM rhesis.test") == [
+        (tenant.organization_id, tenant.user_id)
+    ]
 
 
 def test_a_jsonl_file_is_imported_by_its_content_type(client, owner):
@@ -69,12 +89,17 @@ def test_a_jsonl_file_is_imported_by_its_content_type(client, owner):
     ],
 )
 def test_a_multipart_file_is_read_by_its_name_or_type(client, owner, name, media_type, content):
-    response = client.post("/test_sets/import", params={"name": "x"}, files={"file": (name, content, media_type)}, headers=owner)
+    response = client.post(
+        "/test_sets/import", params={"name": "x"}, files={"file": (name, content, media_type)}, headers=owner
+    )
     assert response.status_code == 201, response.text
     assert prompts(client, owner, response.json()["test_set"]["id"]) == ["a"]
 
 
-@pytest.mark.parametrize("files", [{"other": ("a.csv", b"prompt\na\n")}, [("file", ("a.csv", b"prompt\na\n")), ("file", ("b.csv", b"prompt\nb\n"))]])
+@pytest.mark.parametrize(
+    "files",
+    [{"other": ("a.csv", b"prompt\na\n")}, [("file", ("a.csv", b"prompt\na\n")), ("file", ("b.csv", b"prompt\nb\n"))]],
+)
 def test_a_form_must_have_one_file_and_nothing_else(client, database, owner, files):
     response = client.post("/test_sets/import", params={"name": "x"}, files=files, headers=owner)
     problem_of(response, 422, "invalid_multipart")
@@ -98,7 +123,9 @@ def test_a_body_of_another_kind_is_refused(client, owner, media_type):
 def test_one_bad_row_keeps_the_whole_file_out(client, database, owner):
     content = b"prompt,priority\n" + b"fine,1\n" * 3000 + b"bad,x\n" + b"fine,1\n" * 10
     problem = problem_of(send(client, owner, content), 422, "import_refused")
-    assert problem["errors"] == [{"where": "row 3002", "message": "priority is not a whole number from -1000000 to 1000000"}]
+    assert problem["errors"] == [
+        {"where": "row 3002", "message": "priority is not a whole number from -1000000 to 1000000"}
+    ]
     assert (count(database, "test_set"), count(database, "test")) == (0, 0)
 
 
@@ -108,20 +135,23 @@ def test_a_hundred_bad_rows_are_listed_and_all_are_counted(client, owner):
     assert [error["where"] for error in problem["errors"]] == [f"row {number}" for number in range(2, 102)]
 
 
-def test_a_refused_file_is_read_to_its_end_so_that_the_sender_hears_why(database, tenant):
-    """A server that answers and hangs up in the middle of an upload shows the sender a broken pipe instead."""
-    import httpx2
+def test_a_sender_who_is_refused_early_hears_why(database, tenant):
+    """The server reads on after its answer: to hang up in the middle of an upload would show a broken pipe instead."""
 
     def large():
         yield b"colour\n"
-        for _ in range(200):
+        for _ in range(400):
             yield b"x" * 65_536
 
-    with live_server(create_app()) as server:
-        response = httpx2.post(
-            f"{server.url}/test_sets/import?name=x", content=large(), headers=bearer(database, tenant) | {"Content-Type": CSV}, timeout=30
-        )
-    assert problem_of(response, 422, "import_refused")["errors"][0]["message"].startswith("unknown column 'colour'")
+    headers = bearer(database, tenant) | {"Content-Type": CSV}
+    with (
+        live_server(create_app()) as server,
+        closing(HTTPConnection(server.host, server.port, timeout=30)) as connection,
+    ):
+        connection.request("POST", "/test_sets/import?name=x", large(), headers, encode_chunked=True)
+        answer = connection.getresponse()
+        assert answer.status == 422
+        assert json.load(answer)["errors"][0]["message"].startswith("unknown column 'colour'")
 
 
 def test_replaced_characters_are_said(client, owner):
@@ -132,7 +162,10 @@ def test_replaced_characters_are_said(client, owner):
 
 def test_limits_of_the_installation_apply(client, database, owner):
     with environment(
-        DATABASE_URL=database.url, RHESIS_SECRET_KEYS=SECRET_KEY, RHESIS_IMPORT_MAX_ROWS="2", RHESIS_PROMPT_MAX_BYTES="3"
+        DATABASE_URL=database.url,
+        RHESIS_SECRET_KEYS=SECRET_KEY,
+        RHESIS_IMPORT_MAX_ROWS="2",
+        RHESIS_PROMPT_MAX_BYTES="3",
     ):
         problem = problem_of(send(client, owner, b"prompt\nabcd\nb\nc\n"), 422, "import_refused")
     assert [error["where"] for error in problem["errors"]] == ["row 2", "row 4"]
@@ -150,7 +183,7 @@ def test_two_imports_of_one_name_make_two_sets(client, owner):
 
 def test_raw_csv_and_jsonl_come_back_as_they_were(client, owner):
     lines = [
-        {"prompt": "=1+1", "id": "-7", "expected_response": "@x\r\n\"y\",z", "metrics": METRICS, "priority": -3},
+        {"prompt": "=1+1", "id": "-7", "expected_response": '@x\r\n"y",z', "metrics": METRICS, "priority": -3},
         {"prompt": " 😀 ", "language_code": "en", "behaviour": "'+"},
         {"prompt": "x" * 5000},
     ]
@@ -177,11 +210,12 @@ def test_csv_for_people_disarms_formulas_and_is_named_by_the_id(client, owner):
     assert {row["behaviour"] for row in cells} == {"fine"}
 
 
-def test_an_export_of_long_texts_takes_several_pages_and_loses_nothing(client, owner):
+def test_an_export_of_long_texts_takes_several_pages_and_loses_nothing(client, tenant, owner):
     lines = "".join(json.dumps({"prompt": f"{n} " + "x" * 900_000}) + "\n" for n in range(12)).encode()
     test_set = imported(client, owner, lines, NDJSON)["test_set"]["id"]
-    exported = client.get(f"/test_sets/{test_set}/export", params={"format": "jsonl"}, headers=owner).text
-    assert [json.loads(line)["prompt"].split()[0] for line in exported.splitlines()] == [str(n) for n in range(12)]
+    pages = list(pages_of_tests(Actor(tenant.user_id, tenant.organization_id), UUID(test_set)))
+    assert max(len(page) for page in pages) <= 5
+    assert [test.prompt.split()[0] for page in pages for test in page] == [str(n) for n in range(12)]
 
 
 def test_an_export_of_many_tests_takes_several_pages_and_loses_nothing(client, owner):

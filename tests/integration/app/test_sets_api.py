@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+
 from support.api import bearer, problem_of
 from support.colleagues import colleague_of
 from support.world import add_world
@@ -84,7 +85,8 @@ def test_null_is_refused_where_a_value_must_be(client, owner):
 
 def test_characters_that_cannot_be_stored_become_visible_replacements(client, owner):
     made = client.post(
-        "/test_sets", content=b'{"name": "a\\u0000b", "description": "\\ud800", "attributes": {"k\\u0000": "\\u0000"}}',
+        "/test_sets",
+        content=b'{"name": "a\\u0000b", "description": "\\ud800", "attributes": {"k\\u0000": "\\u0000"}}',
         headers=owner | {"Content-Type": "application/json"},
     ).json()
     assert (made["name"], made["description"], made["attributes"]) == ("a\ufffdb", "\ufffd", {"k\ufffd": "\ufffd"})

@@ -115,7 +115,8 @@ def _publish(
 ) -> AsyncResult[Any]:
     try:
         result: AsyncResult[Any] = task.apply_async(args, kwargs, task_id=task_id, headers=context.headers())
-    except (OperationalError, SQLAlchemyError, OSError) as error:
+    # RuntimeError: Celery's Redis result backend, when it gives up reconnecting.
+    except (OperationalError, SQLAlchemyError, OSError, RuntimeError) as error:
         raise DispatchFailed(
             f"the broker did not take task {task_id} ({type(error).__name__}): try again later", subject_id=task_id
         ) from error

@@ -29,7 +29,6 @@ from rhesis.backend.app.services.export_pages import pages_of_tests
 from rhesis.backend.app.services.exporting import ExportFormat, csv_of_tests, jsonl_of_tests
 from rhesis.backend.app.services.set_imports import import_limits, import_test_set
 from rhesis.backend.domain.actor import Actor
-from rhesis.backend.errors import InvalidInput
 
 router = APIRouter(prefix="/test_sets", tags=["test sets"], responses=PROBLEM_RESPONSES)
 
@@ -127,13 +126,6 @@ def export_test_set(
 
 
 def _import(request: Request, actor: Actor, given: ImportQuery) -> ImportedTestSet:
-    body = arriving_body(request)
-    try:
-        rows = arriving_rows(request.headers.get("content-type", ""), body, import_limits())
-        made = import_test_set(actor, TestSetCreate(**given.model_dump()), rows)
-    except InvalidInput:
-        # Whoever is still sending would see a broken connection instead of what is wrong with his file.
-        for _ in body:
-            pass
-        raise
+    rows = arriving_rows(request.headers.get("content-type", ""), arriving_body(request), import_limits())
+    made = import_test_set(actor, TestSetCreate(**given.model_dump()), rows)
     return ImportedTestSet(test_set=TestSet.model_validate(made.test_set), tests=made.tests, notes=list(made.notes))
