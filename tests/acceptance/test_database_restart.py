@@ -3,24 +3,26 @@
 from pathlib import Path
 
 import pytest
-from support.database import SECRET_KEY, TestDatabase, environment
-from support.http_endpoint import serve_endpoint
-from support.processes import celery_worker
-from support.waiting import eventually
-from support.world import add_world, result_rows, run_row
 
 from rhesis.backend import provision, runtime
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.services.runs import create_run
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.tasks import launch_run
+from support.database import SECRET_KEY, TestDatabase, environment
+from support.http_endpoint import serve_endpoint
+from support.processes import celery_worker
+from support.waiting import eventually
+from support.world import add_world, result_rows, run_row
 
 
 @pytest.fixture
 def own_server(tmp_path: Path):
     """Return a database on an embedded server of its own, which may be stopped."""
     with environment(
-        DATABASE_URL=None, RHESIS_HOME=str(tmp_path / ".rhesis"), RHESIS_SECRET_KEYS=SECRET_KEY,
+        DATABASE_URL=None,
+        RHESIS_HOME=str(tmp_path / ".rhesis"),
+        RHESIS_SECRET_KEYS=SECRET_KEY,
         RHESIS_ALLOWED_NETWORKS="127.0.0.0/8",
     ):
         provision.prepare(create=True)

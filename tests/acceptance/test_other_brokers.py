@@ -5,18 +5,18 @@ from collections.abc import Iterator
 import pytest
 import redis
 from kombu import Connection, Queue
-from support.database import Tenant, TestDatabase, environment
-from support.http_endpoint import serve_endpoint
-from support.processes import celery_worker
-from support.servers import AMQP_URL, REDIS_URL, absent, require
-from support.waiting import eventually
-from support.world import add_world, run_row
 
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.services.runs import create_run
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.tasks import launch_run
 from rhesis.backend.worker import DEFAULT_QUEUE, EXECUTION_QUEUE
+from support.database import Tenant, TestDatabase, environment
+from support.http_endpoint import serve_endpoint
+from support.processes import celery_worker
+from support.servers import AMQP_URL, REDIS_URL, absent, require
+from support.waiting import eventually
+from support.world import add_world, run_row
 
 pytestmark = pytest.mark.xdist_group("brokers")
 

@@ -6,16 +6,16 @@ Real worker processes, real kills. What is waited for is an event in the databas
 from uuid import UUID
 
 import pytest
-from support.database import TestDatabase
-from support.http_endpoint import HttpEndpoint, serve_endpoint
-from support.processes import celery_worker
-from support.waiting import eventually
-from support.world import World, add_world, result_rows, run_row
 
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.services.runs import cancel_run, create_rerun, create_run
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.tasks import launch_run
+from support.database import TestDatabase
+from support.http_endpoint import serve_endpoint
+from support.processes import celery_worker
+from support.waiting import eventually
+from support.world import World, add_world, result_rows, run_row
 
 TERMINAL = {"Completed", "Partial", "Failed", "Cancelled"}
 THREADS = ("-Q", "celery,execution", "-P", "threads", "-c", "8")
@@ -55,7 +55,9 @@ def test_one_documented_worker_completes_a_run(database, tenant, endpoint, tmp_p
     assert row["status"] == "Partial"
     assert statuses(database, run_id) == ["Error", "Fail", "Pass"]
     assert (row["total_tests"], row["completed_tests"], row["failed_tasks"]) == (3, 2, 1)
-    assert database.fetch("SELECT name FROM rhesis.worker_heartbeat") == [], "a worker that stopped in order is not a lost one"
+    assert database.fetch("SELECT name FROM rhesis.worker_heartbeat") == [], (
+        "a worker that stopped in order is not a lost one"
+    )
 
 
 def test_a_sequential_run_gives_the_same_results_in_order(database, tenant, endpoint, tmp_path):
@@ -170,7 +172,9 @@ def test_the_poller_of_a_lost_chord_is_ended_after_its_run(database, tenant, end
         assert endpoint.reached.wait(20)
         victim.kill()
     monkeypatch.setattr(abandoned, "GRACE_SECONDS", 0.0)
-    eventually(lambda: run_id.hex and reap_once().led and run_row(database, run_id)["status"] == "Failed", within=15, what="x")
+    eventually(
+        lambda: run_id.hex and reap_once().led and run_row(database, run_id)["status"] == "Failed", within=15, what="x"
+    )
     reap_once()
     members = database.fetch("SELECT status FROM rhesis_queue.celery_taskmeta WHERE status = 'FAILURE'")
     assert len(members) == 3, "two members and the callback"
@@ -180,5 +184,3 @@ def test_the_poller_of_a_lost_chord_is_ended_after_its_run(database, tenant, end
 
 def _messages(database: TestDatabase) -> int:
     return database.fetch("SELECT count(*) FROM rhesis_queue.kombu_message WHERE visible")[0][0]
-
-

@@ -9,15 +9,15 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from support.http_endpoint import serve_endpoint
-from support.processes import celery_worker
-from support.waiting import eventually
-from support.world import add_world, result_rows, run_row
 
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.services.runs import create_run
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.tasks import launch_run
+from support.http_endpoint import serve_endpoint
+from support.processes import celery_worker
+from support.waiting import eventually
+from support.world import add_world, result_rows, run_row
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "3"))
 DEADLINE_SECONDS = 8
@@ -31,7 +31,9 @@ def test_every_run_ends_by_its_deadline_whatever_is_killed(database, tenant, tmp
     with serve_endpoint(answer_seconds=0.2) as endpoint, ExitStack() as stack:
         world = add_world(database, tenant, prompts=[f"question {n}" for n in range(TESTS)], url=endpoint.url)
         for number in range(ROUNDS):
-            victim = stack.enter_context(celery_worker(database, tmp_path, "-P", "threads", "-c", "4", name=f"w{number}"))
+            victim = stack.enter_context(
+                celery_worker(database, tmp_path, "-P", "threads", "-c", "4", name=f"w{number}")
+            )
             with tenant_session(actor.organization_id, actor.id) as db:
                 run = create_run(db, actor, world.configuration_id, deadline_seconds=DEADLINE_SECONDS)
             launch_run(run, actor)
@@ -39,7 +41,9 @@ def test_every_run_ends_by_its_deadline_whatever_is_killed(database, tenant, tmp
             victim.kill()
         stack.enter_context(celery_worker(database, tmp_path, "-P", "threads", "-c", "4", name="survivor"))
         eventually(
-            lambda: database.fetch("SELECT count(*) FROM rhesis.test_run WHERE status IN ('Queued', 'Progress')") == [(0,)],
+            lambda: (
+                database.fetch("SELECT count(*) FROM rhesis.test_run WHERE status IN ('Queued', 'Progress')") == [(0,)]
+            ),
             within=DEADLINE_SECONDS + 45,
             what="the end of every run",
         )

@@ -9,15 +9,20 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import psutil
+
+from rhesis.backend.embedded import EmbeddedServer
 from support.waiting import eventually
 
 RHESIS = (sys.executable, "-m", "rhesis.backend.cli")
 ENDS_WITHIN_SECONDS = 60.0
 
 
-def rhesis(*arguments: object, folder: Path, timeout: float = ENDS_WITHIN_SECONDS, **variables: str) -> subprocess.CompletedProcess[str]:
+def rhesis(
+    *arguments: object, folder: Path, timeout: float = ENDS_WITHIN_SECONDS, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
         [*RHESIS, *map(str, arguments)],
@@ -84,8 +89,8 @@ def running(*command: object, folder: Path, **variables: str) -> Iterator[Runnin
     )
     started = Running(process)
     readers = [
-        threading.Thread(target=lambda: started.out.extend(process.stdout or ()), daemon=True),
-        threading.Thread(target=lambda: [started.err.append(line) for line in process.stderr or ()], daemon=True),
+        threading.Thread(target=_gather, args=(stream, lines), daemon=True)
+        for stream, lines in ((process.stdout, started.out), (process.stderr, started.err))
     ]
     for reader in readers:
         reader.start()
@@ -93,8 +98,15 @@ def running(*command: object, folder: Path, **variables: str) -> Iterator[Runnin
         yield started
     finally:
         end_everything(process)
-        for reader in readers:
+        for reader, stream in zip(readers, (process.stdout, process.stderr), strict=True):
             reader.join(5)
+            if stream is not None:
+                stream.close()
+
+
+def _gather(stream: IO[str], lines: list[str]) -> None:
+    for line in stream:
+        lines.append(line)  # noqa: PERF402 - each line is looked for as soon as it is there
 
 
 def end_everything(process: subprocess.Popen[str]) -> None:
@@ -119,3 +131,13 @@ def group_exists(group: int) -> bool:
 def assert_gone(groups: set[int]) -> None:
     """Check that no process of these groups is left."""
     eventually(lambda: not any(map(group_exists, groups)), within=10, what=f"the end of the groups {groups}")
+
+
+@contextlib.contextmanager
+def own_home(folder: Path) -> Iterator[Path]:
+    """Yield a home for an embedded database, and remove the database afterwards, also what lies elsewhere."""
+    home = folder / "home"
+    yield home
+    for one in (home / "demo", home):
+        if one.is_dir():
+            EmbeddedServer(one).erase()

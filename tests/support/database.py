@@ -64,7 +64,11 @@ class TestDatabase:
         """Insert one more user of an organization."""
         self.fetch(
             'INSERT INTO rhesis."user" (id, organization_id, email, name, is_superuser) VALUES (%s, %s, %s, %s, %s)',
-            user_id, organization_id, email, "A user", superuser,
+            user_id,
+            organization_id,
+            email,
+            "A user",
+            superuser,
         )
 
 

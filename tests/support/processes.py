@@ -44,12 +44,26 @@ def celery_worker(
     """Start a worker as the documents do, on the test's database, and stop it at the end."""
     log = folder / f"{name}.log"
     command = [
-        sys.executable, "-m", "celery", "-A", "rhesis.backend.worker.app", "worker",
-        "--loglevel=INFO", "-n", f"{name}@test", "--without-gossip", "--without-mingle", *options,
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "rhesis.backend.worker.app",
+        "worker",
+        "--loglevel=INFO",
+        "-n",
+        f"{name}@test",
+        "--without-gossip",
+        "--without-mingle",
+        *options,
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
             env={**os.environ, **variables},
         )
     worker = Worker(process, f"{name}@test", log)

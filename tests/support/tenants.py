@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
+
 from support.database import Tenant, TestDatabase
 from support.world import World, add_world
 
@@ -80,9 +81,9 @@ def rows_of(connection: psycopg.Connection, table: str, organization_id: UUID) -
 
 
 _FINGERPRINT = sql.SQL(" UNION ALL ").join(
-    sql.SQL("SELECT {}, count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM rhesis.{} t WHERE {} = %(id)s").format(
-        sql.Literal(table), sql.Identifier(table), sql.Identifier(owner_column(table))
-    )
+    sql.SQL(
+        "SELECT {}, count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM rhesis.{} t WHERE {} = %(id)s"
+    ).format(sql.Literal(table), sql.Identifier(table), sql.Identifier(owner_column(table)))
     for table in TENANT_TABLES
 )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
+
 from support.database import Tenant, TestDatabase
 
 CONTAINS_OK = [{"name": "contains", "parameters": {"value": "ok"}}]

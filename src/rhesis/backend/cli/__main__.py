@@ -1,0 +1,5 @@
+"""`python -m rhesis.backend.cli`."""
+
+from rhesis.backend.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+CREATE DATABASE rhesis_demo TEMPLATE template0 ENCODING 'UTF8'
