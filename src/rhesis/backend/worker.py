@@ -6,12 +6,14 @@ Both `celery -A rhesis.backend.worker` and `... .app` find it. Importing this mo
 configuration is read when Celery first asks for it, and the embedded server is started by the command that needs it.
 """
 
+import os
 from typing import Any
 
 import click
 from celery import Celery
 from celery.signals import user_preload_options, worker_init
 from kombu import Exchange, Queue
+from kombu.transport.sqlalchemy import Channel
 
 from rhesis.backend import provision, runtime
 from rhesis.backend.app.database import set_pool_size
@@ -120,3 +122,15 @@ def _bound_pool(sender: Any, **_: Any) -> None:
     """Give threads a quarter as many connections as there are of them: they hold none while they wait."""
     threads = sender.pool_cls.__module__.endswith("concurrency.thread")
     set_pool_size(max(2, (sender.concurrency or 1) // 4) if threads else PREFORK_POOL_SIZE)
+
+
+def _forget_broker_connections() -> None:
+    """Give a forked child connections of its own: kombu keeps those of its stock PostgreSQL broker by class."""
+    engines = Channel._engines  # noqa: SLF001 - there is no public way to them
+    for engine, _ in engines.values():
+        engine.dispose(close=False)
+    engines.clear()
+
+
+# A worker replaces its children while it is connected, after so many tasks and when one was killed.
+os.register_at_fork(after_in_child=_forget_broker_connections)
