@@ -14,6 +14,7 @@ from rhesis.backend.app.services.secrets import KEY_FILE
 from rhesis.backend.cli.api_client import ADDRESS_FILE, TOKEN_FILE
 from rhesis.backend.cli.environment import LOCAL_NETWORK, choose
 from rhesis.backend.cli.failures import CommandFailed
+from rhesis.backend.cli.terminal import from_here, own_command
 from rhesis.backend.cli.worker_commands import LOG_FILE
 from rhesis.backend.embedded.files import make_directory
 from rhesis.backend.embedded.locks import is_unlocked
@@ -42,8 +43,8 @@ class Place:
     def selection(self) -> str:
         """What chooses this place on a command line."""
         if self.embedded:
-            return f"rhesis --home {self.home}"
-        return f"DATABASE_URL=.../{DATABASE} RHESIS_TOKEN=$(cat {self.home / TOKEN_FILE}) rhesis"
+            return f"{own_command()} --home {from_here(self.home)}"
+        return f"DATABASE_URL=.../{DATABASE} RHESIS_TOKEN=$(cat {from_here(self.home / TOKEN_FILE)}) {own_command()}"
 
 
 def make_place() -> Place:

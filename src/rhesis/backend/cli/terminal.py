@@ -1,6 +1,9 @@
 """Talk to the user on stderr; stdout is for data alone."""
 
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 import click
 
@@ -20,6 +23,19 @@ def say_database() -> None:
 def is_terminal() -> bool:
     """Tell whether talk is read by a person as it is printed."""
     return sys.stderr.isatty()
+
+
+def from_here(path: Path) -> str:
+    """Return a path as one types it in the working directory: relative below it, quoted if need be."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def own_command() -> str:
+    """Return how to type this command again: by its name where the shell finds it, else by its path."""
+    started = Path(sys.argv[0]).absolute()
+    found = shutil.which("rhesis")
+    return "rhesis" if found and Path(found).absolute() == started else from_here(started)
 
 
 def printable(text: str) -> str:
