@@ -5,8 +5,6 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from support.database import Tenant, TestDatabase
-from support.world import World, add_world, result_rows, run_row
 
 from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.repositories import results, runs
@@ -16,6 +14,8 @@ from rhesis.backend.domain.actor import Actor
 from rhesis.backend.domain.closing import COLLECTED, cancelled, past_deadline
 from rhesis.backend.domain.run_status import ResultStatus
 from rhesis.backend.errors import Conflict, Forbidden, InvalidInput, NotFound
+from support.database import Tenant, TestDatabase
+from support.world import World, add_world, result_rows, run_row
 
 
 @pytest.fixture
@@ -130,6 +130,31 @@ def test_the_reaper_closes_runs_past_their_deadline_and_no_other(database, world
     assert row["error"] == "the deadline passed before the run had ended; 2 tests without a result"
     assert run_row(database, foreign_late)["status"] == "Failed"
     assert run_row(database, fresh)["status"] == "Queued"
+
+
+def test_a_run_that_cannot_be_closed_does_not_keep_the_others_open(database, world):
+    """One is refused by the database, one is held by a session that somebody left open; both are tried again."""
+    broken, held, fine = new_run(world), new_run(world), new_run(world)
+    database.fetch("""
+        CREATE FUNCTION rhesis.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'broken on purpose';
+        END $$
+    """)
+    database.fetch(
+        f"CREATE TRIGGER refuse BEFORE UPDATE OF status ON rhesis.test_run FOR EACH ROW WHEN (OLD.id = '{broken}')"
+        " EXECUTE FUNCTION rhesis.refuse()"
+    )
+    for age, run_id in enumerate((fine, held, broken), start=1):
+        database.fetch("UPDATE rhesis.test_run SET deadline = now() - make_interval(secs => %s) WHERE id = %s", age, run_id)
+    with database.admin() as forgotten, forgotten.transaction():
+        # A reaper that waits is to fail the test, not to hang it.
+        forgotten.execute("SET idle_in_transaction_session_timeout = '20s'")
+        forgotten.execute("SELECT FROM rhesis.test_run WHERE id = %s FOR SHARE", (held,))
+        report = reap()
+    assert report.closed == (str(fine),)
+    assert report.refused == ((str(broken), "RaiseException"), (str(held), "LockNotAvailable"))
+    assert reap().closed == (str(held),)
 
 
 def test_of_two_reapers_one_works(database, world):

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 # Any number of its own: two workers must not reap at the same time.
 _REAPER_LOCK = 7_264_332
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:key)")
+_BOUND_WAITING = text("SELECT set_config('lock_timeout', :milliseconds, true)")
 _OVERDUE = text("""
     SELECT organization_id, id AS run_id FROM rhesis.test_run
     WHERE status IN ('Queued', 'Progress') AND deadline < now()
@@ -79,6 +80,11 @@ class WaitingChord:
 def try_lock(connection: Connection) -> bool:
     """Take the reaper's lock until the transaction ends; return False when another worker holds it."""
     return bool(connection.execute(_TRY_LOCK, {"key": _REAPER_LOCK}).scalar_one())
+
+
+def bound_waiting(connection: Connection, *, seconds: float) -> None:
+    """Let every statement of this transaction that waits longer for somebody's lock fail."""
+    connection.execute(_BOUND_WAITING, {"milliseconds": str(int(seconds * 1000))})
 
 
 def overdue_runs(connection: Connection, *, limit: int) -> list[RunKey]:

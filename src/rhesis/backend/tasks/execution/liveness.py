@@ -75,6 +75,13 @@ def reap_once() -> ReapReport:
     report = reap()
     for run_id in report.closed:
         logger.error("run closed at its deadline run=%s", run_id, extra={"action": "run_late", "test_run_id": run_id})
+    for run_id, error in report.refused:
+        logger.error(
+            "run past its deadline could not be closed (%s) run=%s",
+            error,
+            run_id,
+            extra={"action": "run_not_closed", "test_run_id": run_id, "error_type": error},
+        )
     return end_abandoned_chords(app, report) if report.led else report
 
 
