@@ -24,6 +24,9 @@ _WAITING_CHORDS = text("""
                       WHERE meta.task_id = run.body_task_id AND meta.status IN ('SUCCESS', 'FAILURE', 'REVOKED'))
     ORDER BY run.completed_at LIMIT :limit
 """)
+_RESULT_TABLE = text("""
+    SELECT current_database(), pg_postmaster_start_time(), to_regclass('celery_taskmeta')::oid
+""")
 # Every member without an outcome gets the one that the backend itself stored for the callback.
 _FAIL_MEMBERS = text("""
     INSERT INTO rhesis_queue.celery_taskmeta (id, task_id, status, result, date_done, traceback)
@@ -90,6 +93,11 @@ def bound_waiting(connection: Connection, *, seconds: float) -> None:
 def overdue_runs(connection: Connection, *, limit: int) -> list[RunKey]:
     """Return open runs past their deadline, the oldest first."""
     return [RunKey(row.organization_id, row.run_id) for row in connection.execute(_OVERDUE, {"limit": limit})]
+
+
+def result_table(connection: Connection) -> tuple[object, ...]:
+    """Return what identifies the table of Celery's results that this connection sees; the same for the same table."""
+    return tuple(connection.execute(_RESULT_TABLE).one())
 
 
 def waiting_chords(connection: Connection, *, grace_seconds: float, limit: int) -> list[WaitingChord]:

@@ -32,9 +32,11 @@ class RunEnded(RhesisError):
 
 def end_abandoned_chords(app: Celery, report: ReapReport) -> ReapReport:
     """Store a failure for each member that never reported, so that `chord_unlock` fails the chord and ends."""
-    if not str(app.conf.broker_url).startswith("sqla+") or not str(app.conf.result_backend).startswith("db+"):
+    if not str(app.conf.broker_url).startswith("sqla+") or not str(app.conf.result_backend).startswith("db+postgresql"):
         return report
     with queue_transaction() as connection:
+        if overdue.result_table(connection) != _result_table(app):
+            return report
         chords = overdue.waiting_chords(connection, grace_seconds=GRACE_SECONDS, limit=_CHORDS_A_PASS)
         swept = overdue.sweep_delivered_messages(connection, limit=_MESSAGES_A_PASS)
     for waiting in chords:
@@ -46,6 +48,12 @@ def end_abandoned_chords(app: Celery, report: ReapReport) -> ReapReport:
             extra={"action": "chord_ended", "test_run_id": str(waiting.run_id), "members": ended},
         )
     return replace(report, swept_messages=swept)
+
+
+def _result_table(app: Any) -> tuple[object, ...]:
+    """Return which table the results are in: a URL may name another server, database or schema than the service's."""
+    with app.backend.ResultSession() as session:
+        return overdue.result_table(session.connection())
 
 
 def _end_chord(app: Any, waiting: WaitingChord) -> int:
