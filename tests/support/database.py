@@ -106,9 +106,8 @@ def _forget_celery() -> None:
     for engine, _ in Channel._engines.values():
         engine.dispose()
     Channel._engines.clear()
-    app.config_from_object({}, force=True)
     app.configured = False
-    app._config_source = None
+    app._config_source = worker.LateConfiguration()
     app._conf = None
     app.loader._conf = None
 

@@ -7,6 +7,8 @@ configuration is read when Celery first asks for it, and the embedded server is 
 """
 
 import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import click
@@ -87,10 +89,28 @@ def celery_configuration() -> dict[str, Any]:
     }
 
 
-@app.on_configure.connect(weak=False)
-def _configure(sender: Celery, **_: Any) -> None:
-    sender.config_from_object(celery_configuration())
+class LateConfiguration(Mapping[str, Any]):
+    """The configuration, made when Celery first looks into it.
 
+    What keeps it from being made is then an error where it is needed. A handler of the signal `on_configure` would
+    only have it logged, and Celery would go on with its own default, a RabbitMQ on this machine.
+    """
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        return celery_configuration()
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+app.config_from_object(LateConfiguration())
 
 # Celery sends `user_preload_options` to applications that have such an option, and to no other.
 app.user_options["preload"].add(
