@@ -51,7 +51,8 @@ not show the value.
 Variables may also stand in a file `.env` in the root of the checkout. The environment wins over the file. Tests never
 read the file.
 
-Where two names are given, the first one wins.
+Where two names are given, the first one wins. Set only one of `BROKER_URL` and `CELERY_BROKER_URL`: Celery reads the
+second one by itself.
 """
 
 _UNITS = ((1024 * 1024, "MiB"), (1024, "KiB"))
