@@ -8,7 +8,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from rhesis.backend.app.models import TaskRecord, TestConfiguration, TestRun
-from rhesis.backend.app.repositories import runs
+from rhesis.backend.app.repositories import runs, tasks
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.domain.closing import cancelled
 from rhesis.backend.domain.progress import RunCounts
@@ -151,19 +151,20 @@ def _add_run(
     )
     db.add(run)
     db.flush()
-    body = EXECUTE_TESTS_IN_ORDER if mode == EXECUTION_MODES[1] else COLLECT_RESULTS
-    for identifier, name in ((run.task_id, EXECUTE_TEST_CONFIGURATION), (run.body_task_id, body)):
-        db.add(
-            TaskRecord(
-                organization_id=actor.organization_id,
-                user_id=actor.id,
-                task_id=identifier,
-                name=name,
-                test_run_id=run.id,
-            )
-        )
-    db.flush()
+    _note_tasks(db, actor, run)
     return run
+
+
+def _note_tasks(db: Session, actor: Actor, run: TestRun) -> None:
+    """Put a run's two tasks into the ledger; the first is there already if it was launched before its run was made."""
+    body = EXECUTE_TESTS_IN_ORDER if run.execution_mode == EXECUTION_MODES[1] else COLLECT_RESULTS
+    for identifier, name in ((run.task_id, EXECUTE_TEST_CONFIGURATION), (run.body_task_id, body)):
+        record = tasks.find_task(db, actor.organization_id, identifier)
+        if record is None:
+            record = TaskRecord(organization_id=actor.organization_id, user_id=actor.id, task_id=identifier, name=name)
+            db.add(record)
+        record.test_run_id = run.id
+    db.flush()
 
 
 def _checked_deadline(seconds: int | None) -> int:
