@@ -17,6 +17,7 @@ from rhesis.backend.app.database import SessionLocal, set_tenant
 from rhesis.backend.app.models import TaskRecord
 from rhesis.backend.errors import Conflict, Forbidden, InvalidInput, NotFound, TenantMismatch
 from rhesis.backend.tasks.context import ORGANIZATION, USER, TaskContext, context_of, publishing_headers, take_from
+from rhesis.backend.tasks.execution.patience import patiently
 
 logger = get_task_logger(__name__)
 R = TypeVar("R")
@@ -144,9 +145,14 @@ def with_tenant_context(func: Callable[..., R]) -> Callable[..., R]:
 
 
 def _is_withdrawn(task: BaseTask, task_id: str) -> bool:
-    with task.get_db_session() as db:
-        found = select(TaskRecord.id).where(TaskRecord.task_id == task_id, TaskRecord.withdrawn_at.is_not(None))
-        return db.scalar(found) is not None
+    found = select(TaskRecord.id).where(TaskRecord.task_id == task_id, TaskRecord.withdrawn_at.is_not(None))
+
+    def look() -> bool:
+        with task.get_db_session() as db:
+            return db.scalar(found) is not None
+
+    # Celery repeats what a task's function raises, and not what is raised before it.
+    return patiently(look, what=f"start task {task_id}")
 
 
 def _named(exc: BaseException) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from rhesis.backend.app import crud
 from rhesis.backend.domain.task_names import EXECUTE_TEST_CONFIGURATION
 from rhesis.backend.tasks.base import BaseTask, with_tenant_context
-from rhesis.backend.tasks.execution.orchestration import execute_run
+from rhesis.backend.tasks.execution.orchestration import DispatchTask, execute_run
 from rhesis.backend.worker import app
 
 
@@ -20,7 +20,7 @@ def get_test_configuration(test_configuration_id: str, db: Session) -> dict[str,
     return {"found": found is not None, "id": str(found.id) if found else None}
 
 
-@app.task(base=BaseTask, bind=True, name=EXECUTE_TEST_CONFIGURATION)
+@app.task(base=DispatchTask, bind=True, name=EXECUTE_TEST_CONFIGURATION)
 def execute_test_configuration(self: BaseTask, test_configuration_id: str) -> dict[str, Any]:
     """Execute a configuration's test set as the run that belongs to this task's id, and return the run's id.
 

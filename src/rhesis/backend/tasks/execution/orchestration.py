@@ -8,15 +8,17 @@ from uuid import UUID
 from celery import chord
 from celery.utils.log import get_task_logger
 
+from rhesis.backend.app.database import tenant_session
 from rhesis.backend.app.models import TestRun
 from rhesis.backend.app.repositories import runs
 from rhesis.backend.app.services.runs import create_run
 from rhesis.backend.domain.actor import Actor
-from rhesis.backend.domain.closing import member_task_id
+from rhesis.backend.domain.closing import failed, member_task_id
 from rhesis.backend.domain.task_names import EXECUTE_TESTS_IN_ORDER
 from rhesis.backend.errors import TenantMismatch
 from rhesis.backend.tasks.base import BaseTask
 from rhesis.backend.tasks.context import TaskContext
+from rhesis.backend.tasks.execution.patience import patiently
 from rhesis.backend.tasks.execution.results import close_collected, close_failed_run, collect_results
 from rhesis.backend.tasks.execution.single_test import run_single_test
 from rhesis.backend.tasks.execution.test import execute_single_test
@@ -41,15 +43,35 @@ class Dispatch:
 
 def execute_run(task: BaseTask, configuration_id: UUID) -> dict[str, Any]:
     """Begin the run of this task and publish what it still owes. Safe to repeat: members have fixed ids."""
-    dispatch = _begin(task, configuration_id)
+    dispatch = patiently(lambda: _begin(task, configuration_id), what=f"begin the run of task {task.request.id}")
     if dispatch.is_open:
         headers = task.context.headers()
-        (_publish_in_order if dispatch.sequential else _publish_chord)(dispatch, headers)
+        publish = _publish_in_order if dispatch.sequential else _publish_chord
+        patiently(lambda: publish(dispatch, headers), what=f"dispatch run {dispatch.run_id}")
         logger.info(
             "run dispatched",
             extra={"action": "run_dispatched", "test_run_id": str(dispatch.run_id), "tests": len(dispatch.owed)},
         )
     return {"test_run_id": str(dispatch.run_id), "test_config_id": str(configuration_id), "tests": len(dispatch.owed)}
+
+
+class DispatchTask(BaseTask):
+    """The task that dispatches a run. Failing for good it closes the run, which else would wait for its deadline."""
+
+    abstract = True
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Log the failure and close the run."""
+        super().on_failure(exc, task_id, args, kwargs, einfo)
+        reason = f"the run could not be dispatched: task {task_id} failed with {type(exc).__name__}"
+        try:
+            organization_id, user_id = require_tenant(self.context)
+            with tenant_session(organization_id, user_id) as db:
+                run = runs.find_run_by_task(db, organization_id, task_id)
+                if run is not None:
+                    runs.close(db, organization_id, run.id, failed(reason))
+        except Exception as error:  # noqa: BLE001 - the reaper closes the run at its deadline
+            logger.warning("the run of task %s could not be closed: %s", task_id, type(error).__name__)
 
 
 def _begin(task: BaseTask, configuration_id: UUID) -> Dispatch:
@@ -84,12 +106,13 @@ def _publish_chord(dispatch: Dispatch, headers: dict[str, str]) -> None:
     # An errback inherits nothing, so it is given the tenant by itself.
     errback = close_failed_run.s(run_id=str(dispatch.run_id)).set(headers=headers)
     body = collect_results.s(start_time=started_at, **identity).set(task_id=dispatch.body_task_id, headers=headers)
+    body.on_error(errback)
     if not dispatch.owed:
         # Every test had ended before a first attempt of this task could publish the chord.
         body.clone(args=([],)).apply_async()
         return
     members = [_member(dispatch, test_id) for test_id in dispatch.owed]
-    chord(members, body.on_error(errback)).apply_async(headers=headers)
+    chord(members, body).apply_async(headers=headers)
 
 
 def _member(dispatch: Dispatch, test_id: UUID) -> Any:
