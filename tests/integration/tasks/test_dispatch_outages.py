@@ -14,7 +14,6 @@ from rhesis.backend.app.services.runs import create_run
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.tasks import base
 from rhesis.backend.tasks.execution import orchestration
-from rhesis.backend.tasks.execution.patience import patiently
 from rhesis.backend.worker import app
 from support.database import Tenant, TestDatabase
 from support.world import World, add_world, result_rows, run_row
@@ -105,10 +104,3 @@ def test_a_task_that_is_launched_without_a_run_makes_its_own(database: TestDatab
     assert run_row(database, run_id)["task_id"] == task_id
     ledger = database.fetch("SELECT test_run_id::text FROM rhesis.task WHERE task_id = %s", task_id)
     assert ledger == [(run_id,)], "whoever asks for the task finds its run"
-
-
-def test_patience_ends(database: TestDatabase) -> None:
-    away = Away(None, BrokerUnavailable("away"), times=99)
-    with pytest.raises(BrokerUnavailable):
-        patiently(away, what="anything", seconds=0.5)
-    assert away.left < 98, "it was tried again"

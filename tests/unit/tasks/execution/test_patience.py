@@ -1,7 +1,9 @@
-"""An outage of the database is borne for a while, and nothing else is."""
+"""An outage of the database or the broker is borne for a while, and nothing else is."""
 
 import pytest
+from kombu.exceptions import OperationalError as BrokerUnavailable
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from rhesis.backend.errors import DatabaseUnavailable, NotFound
 from rhesis.backend.tasks.execution.patience import patiently
@@ -16,9 +18,18 @@ def failing(errors: list[Exception]):
     return step
 
 
-def test_a_step_is_repeated_while_the_database_is_away():
-    errors = [OperationalError("x", None, Exception()), DatabaseUnavailable("gone", kind="unreachable")]
-    assert patiently(failing(errors), what="try") == "done"
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("x", None, Exception()),
+        NoFreeConnection("all of them wait"),
+        DatabaseUnavailable("gone", kind="unreachable"),
+        BrokerUnavailable("gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_step_is_repeated_while_a_server_is_away(error):
+    assert patiently(failing([error, error]), what="try") == "done"
 
 
 def test_patience_ends_with_the_last_error():
