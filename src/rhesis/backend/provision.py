@@ -46,10 +46,11 @@ def migrate() -> str:
         connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         _ensure_roles(connection)
         _ensure_schemas(connection)
+        _set_passwords(connection)
+        create_queue_tables(runtime.queue_login().sqlalchemy_url(search_path="rhesis_queue"))
+        # Last, because who finds this version's revision takes everything to be there.
         _upgrade_tables(login)
         _grant_version(connection)
-        _set_passwords(connection)
-    create_queue_tables(runtime.queue_login().sqlalchemy_url(search_path="rhesis_queue"))
     return head_revision()
 
 
