@@ -77,16 +77,20 @@ def task_launcher(task: Any, *args: Any, current_user: LaunchingUser | None = No
 
 
 def launch_run(run: TestRun, user: LaunchingUser) -> None:
-    """Publish the task of a run that has been committed; when that fails, close the run and raise `DispatchFailed`."""
+    """Publish the task of a run that has been committed; when that fails, close the run and raise.
+
+    Raises `DispatchFailed` when the broker is out of reach, and whatever else kept the task from being published.
+    """
     from rhesis.backend.tasks.test_configuration import execute_test_configuration  # noqa: PLC0415 - see __init__
 
     context = TaskContext(str(user.organization_id), str(user.id))
     arguments = (str(run.test_configuration_id),)
     try:
         _publish(execute_test_configuration, arguments, {}, task_id=run.task_id, context=context)
-    except DispatchFailed as error:
+    except Exception as error:
+        reason = str(error) if isinstance(error, DispatchFailed) else type(error).__name__
         with tenant_session(user.organization_id, user.id) as db:
-            runs.close(db, user.organization_id, run.id, failed(f"the run could not be dispatched: {error}"))
+            runs.close(db, user.organization_id, run.id, failed(f"the run could not be dispatched: {reason}"))
         raise
 
 
