@@ -1,12 +1,22 @@
 """Fixtures every tier may use. No test reads `.env`, and none touches the database that a URL names."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
-from support.database import SECRET_KEY, Tenant, TestDatabase, created_database, environment, migrate
+
+from support.database import (
+    SECRET_KEY,
+    Tenant,
+    TestDatabase,
+    created_database,
+    environment,
+    forget_process_state,
+    migrate,
+)
 
 # The server to test on is taken before the service's own variables are cleared for good.
 # It stays in the environment under a name of its own, because the processes of a parallel run start from there.
@@ -24,7 +34,23 @@ for _variable in list(os.environ):
     }:
         del os.environ[_variable]
 
+# A job in the background of a script ignores SIGINT, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _restored_environment() -> Iterator[None]:
+    """Take back what a test, or a command that it ran in this process, has set in the environment."""
+    before = dict(os.environ)
+    yield
+    after = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    if after != {name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"}:
+        os.environ.clear()
+        os.environ.update(before)
+        forget_process_state()
 
 
 @pytest.fixture(scope="session")

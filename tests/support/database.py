@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 from cryptography.fernet import Fernet
+from kombu import pools
 from kombu.transport.sqlalchemy import Channel
 from psycopg import sql
 from sqlalchemy.engine import make_url
@@ -97,8 +98,7 @@ def _forget_celery() -> None:
     if worker is None:
         return
     app = worker.app
-    if app._pool is not None:
-        app._pool.force_close_all()
+    pools.reset()
     if backend := sys.modules.get("rhesis.backend.tasks.result_backend"):
         backend.close_pools()
     app._after_fork()

@@ -34,6 +34,8 @@ def from_here(path: Path) -> str:
 def own_command() -> str:
     """Return how to type this command again: by its name where the shell finds it, else by its path."""
     started = Path(sys.argv[0]).absolute()
+    if started.name == "__main__.py":
+        return f"{from_here(Path(sys.executable))} -m rhesis.backend.cli"
     found = shutil.which("rhesis")
     return "rhesis" if found and Path(found).absolute() == started else from_here(started)
 
