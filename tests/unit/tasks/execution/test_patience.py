@@ -26,7 +26,7 @@ def failing(errors: list[Exception]):
         DatabaseUnavailable("gone", kind="unreachable"),
         BrokerUnavailable("gone"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=["statement", "pool", "connection", "broker"],
 )
 def test_a_step_is_repeated_while_a_server_is_away(error):
     assert patiently(failing([error, error]), what="try") == "done"
