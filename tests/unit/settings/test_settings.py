@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import AliasChoices
-from support.database import environment
 
 from rhesis.backend.errors import ConfigurationError
 from rhesis.backend.settings import Settings, environment_file, get_settings
+from support.database import environment
 
 
 def test_a_variable_that_only_looks_like_a_field_is_not_read():
