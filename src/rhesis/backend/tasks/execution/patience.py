@@ -19,7 +19,7 @@ R = TypeVar("R")
 # A restart takes seconds, a failover up to a minute; after that the task's own retries take over.
 PATIENCE_SECONDS = 60.0
 # While a server does not even refuse, some threads wait for it and the others for the connections of those.
-_AWAY = (OperationalError, NoFreeConnection, DatabaseUnavailable, BrokerUnavailable)
+AWAY = (OperationalError, NoFreeConnection, DatabaseUnavailable, BrokerUnavailable)
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -34,7 +34,7 @@ def patiently(step: Callable[[], R], *, what: str, seconds: float = PATIENCE_SEC
     while True:
         try:
             return step()
-        except _AWAY as error:
+        except AWAY as error:
             if time.monotonic() + pause > until:
                 raise
             away = "broker" if isinstance(error, BrokerUnavailable) else "database"

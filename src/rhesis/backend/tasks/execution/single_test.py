@@ -26,12 +26,14 @@ from rhesis.backend.outgoing.endpoint import EndpointSpec
 from rhesis.backend.outgoing.retrying import Pacing
 from rhesis.backend.settings import Settings, get_settings
 from rhesis.backend.tasks.context import TaskContext
-from rhesis.backend.tasks.execution.patience import patiently
+from rhesis.backend.tasks.execution.patience import AWAY, patiently
 
 logger = get_task_logger(__name__)
 
 # How often a test that waits for its next attempt asks whether its run still wants it.
 _RUN_CHECK_SECONDS = 2.0
+# A worker's threads bound its calls, and `-c` may set more of them than the settings know: none waits for a connection.
+_MORE_THAN_THREADS = 10_000
 _NOT_JUDGED: dict[str, Any] = {"execution_time": 0, "metrics": {}}
 
 
@@ -138,7 +140,7 @@ def _call_limits(settings: Settings) -> CallLimits:
         response_max_bytes=settings.response_max_bytes,
         network=NetworkLimits(
             policy=AddressPolicy(settings.allowed_networks),
-            max_connections=settings.execution_concurrency,
+            max_connections=_MORE_THAN_THREADS,
             max_idle_connections=settings.execution_concurrency,
         ),
     )
@@ -208,7 +210,10 @@ def _reported(stored: TestResult) -> SingleTestOutcome:
 
 
 def _run_watch(organization_id: UUID, user_id: str | None, run_id: UUID) -> Callable[[], bool]:
-    """Return a function that says whether the run has ended, asking the database at most every two seconds."""
+    """Return a function that says whether the run has ended, asking the database at most every two seconds.
+
+    A database that does not answer has not ended the run: the call goes on, and its result is stored patiently.
+    """
     asked_at = time.monotonic()
 
     def ended() -> bool:
@@ -216,7 +221,10 @@ def _run_watch(organization_id: UUID, user_id: str | None, run_id: UUID) -> Call
         if time.monotonic() - asked_at < _RUN_CHECK_SECONDS:
             return False
         asked_at = time.monotonic()
-        with tenant_session(organization_id, user_id) as db:
-            return not runs.is_open(db, organization_id, run_id)
+        try:
+            with tenant_session(organization_id, user_id) as db:
+                return not runs.is_open(db, organization_id, run_id)
+        except AWAY:
+            return False
 
     return ended
