@@ -20,7 +20,7 @@ from rhesis.backend.tasks.base import BaseTask
 from rhesis.backend.tasks.context import TaskContext
 from rhesis.backend.tasks.execution.patience import patiently
 from rhesis.backend.tasks.execution.results import close_collected, close_failed_run, collect_results
-from rhesis.backend.tasks.execution.single_test import run_single_test
+from rhesis.backend.tasks.execution.single_test import record_failure, run_single_test
 from rhesis.backend.tasks.execution.test import execute_single_test
 from rhesis.backend.worker import app
 
@@ -142,8 +142,17 @@ def execute_tests_in_order(self: BaseTask, test_config_id: str, test_run_id: str
     organization_id, _ = require_tenant(self.context)
     with self.get_db_session() as db:
         owed = runs.tests_owed(db, organization_id, UUID(test_run_id))
+    last = self.request.retries >= (self.max_retries or 0)
     for test_id in owed:
-        outcome = run_single_test(self.context, run_id=UUID(test_run_id), test_id=test_id)
+        try:
+            outcome = run_single_test(self.context, run_id=UUID(test_run_id), test_id=test_id)
+        except Exception as error:
+            if not last:
+                raise
+            # As beside each other: what fails in every attempt is this test's error, and the others still run.
+            reason = f"{type(error).__name__} after {self.request.retries + 1} attempts"
+            record_failure(self.context, run_id=UUID(test_run_id), test_id=test_id, reason=reason)
+            continue
         if outcome.run_ended:
             break
     return close_collected(self.context, UUID(test_run_id), UUID(test_config_id))
