@@ -16,8 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
-from support.database import TestDatabase
-from support.tenants import TENANT_TABLES, Estate, add_estate, fingerprint, owner_column, rows_of
 
 from rhesis.backend.app import crud
 from rhesis.backend.app.database import SessionLocal, set_tenant, tenant_session
@@ -37,6 +35,8 @@ from rhesis.backend.domain.actor import Actor
 from rhesis.backend.domain.closing import COLLECTED
 from rhesis.backend.domain.run_status import ResultStatus
 from rhesis.backend.errors import RhesisError
+from support.database import TestDatabase
+from support.tenants import TENANT_TABLES, Estate, add_estate, fingerprint, owner_column, rows_of
 
 WHO = st.integers(0, 1)
 NAMES = st.text(alphabet="abc'\";-% ", min_size=1, max_size=12).map(lambda name: f"n{name}")
@@ -188,7 +188,9 @@ class TwoTenants(RuleBasedStateMachine):
             parameters = {
                 "owner": theirs.tenant.organization_id,
                 "mine": mine.tenant.organization_id,
-                "row": json.dumps({**row, **({"id": str(uuid4())} if "id" in row and data.draw(st.booleans()) else {})}),
+                "row": json.dumps(
+                    {**row, **({"id": str(uuid4())} if "id" in row and data.draw(st.booleans()) else {})}
+                ),
                 "grafted": json.dumps(grafted),
             }
             used = {name: value for name, value in parameters.items() if f":{name}" in statement}

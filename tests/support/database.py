@@ -140,6 +140,8 @@ def created_database(server_url: str, *, kind: str, template: str | None = None)
     copy = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)) + copy)
+        # What a test writes need not survive the machine.
+        connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(sql.Identifier(name)))
     try:
         yield with_database(server_url, name)
     finally:

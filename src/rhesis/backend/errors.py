@@ -10,6 +10,7 @@
     ├── Forbidden                   the object exists here, but is not the caller's to change
     ├── Conflict                    the object's state does not allow it
     ├── Unauthenticated             no valid token
+    ├── UnexpectedFailure           a task raised what nobody foresaw; the message is the type of it alone
     └── TenantMismatch              a message and the object it names belong to different tenants
 
 Each message says what happened, to which id, and what to do next. No message carries a secret or a payload.
@@ -115,6 +116,12 @@ class Unauthenticated(RhesisError):
     """A valid token is needed."""
 
     code = "unauthenticated"
+
+
+class UnexpectedFailure(RhesisError):
+    """A task failed in a way nobody foresaw."""
+
+    code = "unexpected_failure"
 
 
 class TenantMismatch(RhesisError):

@@ -105,6 +105,8 @@ def _ensure_roles(connection: psycopg.Connection[Any]) -> None:
                 "rhesis migrate again",
                 statements,
             ) from error
+        except psycopg.errors.RaiseException as error:
+            raise ConfigurationError(str(error.diag.message_primary)) from error
         except _ROLE_CONFLICTS:
             if attempt == _ROLE_ATTEMPTS:
                 raise

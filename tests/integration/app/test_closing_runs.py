@@ -146,7 +146,9 @@ def test_a_run_that_cannot_be_closed_does_not_keep_the_others_open(database, wor
         " EXECUTE FUNCTION rhesis.refuse()"
     )
     for age, run_id in enumerate((fine, held, broken), start=1):
-        database.fetch("UPDATE rhesis.test_run SET deadline = now() - make_interval(secs => %s) WHERE id = %s", age, run_id)
+        database.fetch(
+            "UPDATE rhesis.test_run SET deadline = now() - make_interval(secs => %s) WHERE id = %s", age, run_id
+        )
     with database.admin() as forgotten, forgotten.transaction():
         # A reaper that waits is to fail the test, not to hang it.
         forgotten.execute("SET idle_in_transaction_session_timeout = '20s'")
@@ -260,7 +262,9 @@ def test_a_deadline_out_of_range_is_refused(world, seconds):
 def test_progress_counts_results_and_says_when_a_run_is_late(database, world):
     run_id = new_run(world)
     add_result(world, run_id, world.test_ids[0], ResultStatus.FAIL)
-    database.fetch("UPDATE rhesis.test_run SET deadline = now() - interval '1 s', started_at = now() WHERE id = %s", run_id)
+    database.fetch(
+        "UPDATE rhesis.test_run SET deadline = now() - interval '1 s', started_at = now() WHERE id = %s", run_id
+    )
     with tenant_session(world.tenant.organization_id, world.tenant.user_id) as db:
         progress = progress_of(db, actor_of(world.tenant), run_id)
     assert (progress.total, progress.completed, progress.failed, progress.percent) == (3, 1, 1, 33.3)

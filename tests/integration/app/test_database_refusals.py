@@ -12,8 +12,6 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import URL, make_url, select, text
-from support.database import Tenant, TestDatabase, environment
-from support.tenants import Estate, add_estate
 
 from rhesis.backend import provision, runtime
 from rhesis.backend.app import database as app_database
@@ -22,6 +20,8 @@ from rhesis.backend.app.models import TestRun
 from rhesis.backend.embedded import EmbeddedServer
 from rhesis.backend.errors import ConfigurationError, DatabaseUnavailable
 from rhesis.backend.settings import get_settings
+from support.database import Tenant, TestDatabase, environment
+from support.tenants import Estate, add_estate
 
 PASSWORD = "correct-horse-battery"
 

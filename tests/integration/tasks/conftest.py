@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from celery.contrib.testing.worker import start_worker
 from celery.signals import before_task_publish, setup_logging
-from kombu.transport.memory import Channel
+from kombu import pools
+from kombu.transport.memory import Channel, Transport
 
 from rhesis.backend.app import database as app_database
 from rhesis.backend.tasks.base import BaseTask
@@ -19,15 +20,19 @@ from support.database import TestDatabase, environment
 @pytest.fixture
 def memory_broker(database: TestDatabase) -> Iterator[None]:
     """Keep messages and results in this process."""
+    # Pools are found again by their URL, which is the same for every test.
+    pools.reset()
     with environment(BROKER_URL="memory://", CELERY_RESULT_BACKEND="cache+memory://"):
+        app.conf.broker_transport_options = {"polling_interval": 0.02}
         yield
-    for channel_state in (Channel.queues, Channel.events):
-        channel_state.clear()
+        pools.reset()
+    Transport.global_state.clear()
+    Channel.queues.clear()
 
 
 @pytest.fixture
 def define_task(database: TestDatabase) -> Iterator[Callable[..., Any]]:
-    """Register a function as a task of the service, and forget it afterwards."""
+    """Register a function as a task of the service, and forget it afterwards. A worker knows it if it starts later."""
     app.finalize()
     made: list[str] = []
 
@@ -38,7 +43,7 @@ def define_task(database: TestDatabase) -> Iterator[Callable[..., Any]]:
 
     yield define
     for name in made:
-        app.tasks.pop(name)
+        app.tasks.pop(name, None)
 
 
 @pytest.fixture
@@ -77,10 +82,11 @@ def working(database: TestDatabase) -> Callable[[], contextlib.AbstractContextMa
 
 @pytest.fixture
 def task_log() -> Iterator[list[logging.LogRecord]]:
-    """Return what the tasks' base class logs."""
+    """Return what the tasks' base class logs of each task's attempts and end."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append
+    handler.addFilter(lambda record: hasattr(record, "celery_task_id"))
     logger = logging.getLogger("rhesis.backend.tasks.base")
     level = logger.level
     logger.addHandler(handler)

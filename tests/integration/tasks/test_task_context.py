@@ -5,9 +5,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from rhesis.backend import tasks
 from rhesis.backend.domain.actor import Actor
 from rhesis.backend.errors import InvalidInput, TenantMismatch
-from rhesis.backend.tasks import count_test_sets, echo, get_test_configuration, manual_db_example, task_launcher
+from rhesis.backend.tasks import task_launcher
 from rhesis.backend.worker import app
 from support.tenants import add_estate
 
@@ -30,23 +31,24 @@ def tenant_in(message: dict[str, Any]) -> tuple[object, object]:
 
 
 def test_a_tenant_in_the_arguments_moves_to_the_headers(published):
-    echo.apply_async(kwargs={"message": "x", **TENANT})
-    echo.delay("x", **TENANT)
-    echo.s("x", **TENANT).apply_async()
-    echo.apply_async(("x",), TENANT, headers=None)
-    echo.apply_async(("x",), {key: UUID(value) for key, value in TENANT.items()})
+    tasks.echo.apply_async(kwargs={"message": "x", **TENANT})
+    tasks.echo.delay("x", **TENANT)
+    tasks.echo.s("x", **TENANT).apply_async()
+    tasks.echo.apply_async(("x",), TENANT, headers=None)
+    tasks.echo.apply_async(("x",), {key: UUID(value) for key, value in TENANT.items()})
     assert [tenant_in(message) for message in published] == [(ORGANIZATION, USER)] * 5
 
 
 def test_what_the_caller_passed_is_left_as_it_was(published):
     kwargs, headers = {"message": "x", **TENANT}, {"trace": "1"}
-    echo.apply_async(kwargs=kwargs, headers=headers)
+    tasks.echo.apply_async(kwargs=kwargs, headers=headers)
+    tasks.echo.apply(kwargs=kwargs, headers=headers)
     assert (kwargs, headers) == ({"message": "x", **TENANT}, {"trace": "1"})
     assert published[0]["headers"]["trace"] == "1"
 
 
 def test_a_signature_that_is_applied_twice_keeps_its_tenant(published):
-    for signature in (echo.s("x", **TENANT), echo.s("x").set(headers=TENANT), echo.si("x", **TENANT)):
+    for signature in (tasks.echo.s("x", **TENANT), tasks.echo.s("x").set(headers=TENANT), tasks.echo.si("x", **TENANT)):
         signature.apply_async()
         signature.apply_async()
     assert [tenant_in(message) for message in published] == [(ORGANIZATION, USER)] * 6
@@ -54,13 +56,13 @@ def test_a_signature_that_is_applied_twice_keeps_its_tenant(published):
 
 def test_headers_win_over_arguments_as_a_whole(published):
     """A user of one source beside the organization of another would be nobody."""
-    echo.apply_async(kwargs={"message": "x", **TENANT}, headers={"organization_id": OTHER})
+    tasks.echo.apply_async(kwargs={"message": "x", **TENANT}, headers={"organization_id": OTHER})
     assert tenant_in(published[0]) == (OTHER, None)
 
 
 def test_a_task_of_nobody_names_nobody(published):
-    echo.delay("x")
-    echo.apply_async(kwargs={"message": "x", "organization_id": None, "user_id": ""}, headers={})
+    tasks.echo.delay("x")
+    tasks.echo.apply_async(kwargs={"message": "x", "organization_id": None, "user_id": ""}, headers={})
     assert [tenant_in(message) for message in published] == [(None, None)] * 2
 
 
@@ -73,22 +75,22 @@ def test_a_task_of_nobody_names_nobody(published):
 def test_a_launch_refuses_what_only_the_service_decides(database, tenant, published, key):
     actor = Actor(tenant.user_id, tenant.organization_id)
     with pytest.raises(InvalidInput, match=key):
-        task_launcher(echo, "x", current_user=actor, **{key: OTHER})
+        task_launcher(tasks.echo, "x", current_user=actor, **{key: OTHER})
     assert published == []
     assert database.fetch("SELECT * FROM rhesis.task") == []
 
 
 def test_a_launch_takes_the_tenant_from_the_user_and_notes_whose_task_it_is(database, tenant, published):
-    result = task_launcher(echo, message="x", current_user=Actor(tenant.user_id, tenant.organization_id))
+    result = task_launcher(tasks.echo, message="x", current_user=Actor(tenant.user_id, tenant.organization_id))
     assert tenant_in(published[0]) == (str(tenant.organization_id), str(tenant.user_id))
     assert published[0]["kwargs"] == {"message": "x"}
     rows = database.fetch("SELECT organization_id, user_id, task_id, name FROM rhesis.task")
-    assert rows == [(tenant.organization_id, tenant.user_id, result.id, echo.name)]
+    assert rows == [(tenant.organization_id, tenant.user_id, result.id, tasks.echo.name)]
     assert published[0]["headers"]["id"] == result.id
 
 
 def test_a_launch_without_a_user_is_a_task_of_nobody(database, published):
-    task_launcher(echo, "x")
+    task_launcher(tasks.echo, "x")
     assert tenant_in(published[0]) == (None, None)
     assert database.fetch("SELECT * FROM rhesis.task") == []
 
@@ -101,22 +103,22 @@ def said_by(organization_id: str, user_id: str) -> str:
 
 
 def test_a_task_knows_its_tenant_in_eager_mode(eager):
-    assert echo.delay("x", **TENANT).get() == said_by(ORGANIZATION, USER)
-    assert echo.apply(("x",), headers=TENANT).get() == said_by(ORGANIZATION, USER)
-    assert echo.apply(("x",), TENANT).get() == said_by(ORGANIZATION, USER)
-    assert echo.apply(("x",), {"organization_id": OTHER}, headers=TENANT).get() == said_by(ORGANIZATION, USER)
-    assert echo.delay("x").get() == said_by("unknown", "unknown")
+    assert tasks.echo.delay("x", **TENANT).get() == said_by(ORGANIZATION, USER)
+    assert tasks.echo.apply(("x",), headers=TENANT).get() == said_by(ORGANIZATION, USER)
+    assert tasks.echo.apply(("x",), TENANT).get() == said_by(ORGANIZATION, USER)
+    assert tasks.echo.apply(("x",), {"organization_id": OTHER}, headers=TENANT).get() == said_by(ORGANIZATION, USER)
+    assert tasks.echo.delay("x").get() == said_by("unknown", "unknown")
 
 
 def test_a_worker_knows_the_tenant_and_headers_win_over_arguments(memory_broker, working):
     with working():
-        assert echo.delay("x", **TENANT).get(timeout=20) == said_by(ORGANIZATION, USER)
+        assert tasks.echo.delay("x", **TENANT).get(timeout=20) == said_by(ORGANIZATION, USER)
         # Published by name, past our own class: the arguments arrive as they are.
-        sent = app.send_task(echo.name, ("x",), TENANT)
+        sent = app.send_task(tasks.echo.name, ("x",), TENANT)
         assert sent.get(timeout=20) == said_by(ORGANIZATION, USER)
-        sent = app.send_task(echo.name, ("x",), {"organization_id": OTHER}, headers=TENANT)
+        sent = app.send_task(tasks.echo.name, ("x",), {"organization_id": OTHER}, headers=TENANT)
         assert sent.get(timeout=20) == said_by(ORGANIZATION, USER)
-        assert echo.delay("x").get(timeout=20) == said_by("unknown", "unknown")
+        assert tasks.echo.delay("x").get(timeout=20) == said_by("unknown", "unknown")
 
 
 def test_the_attributes_of_the_request_name_the_tenant_in_both_modes(memory_broker, working, define_task):
@@ -131,8 +133,8 @@ def test_the_attributes_of_the_request_name_the_tenant_in_both_modes(memory_brok
 
 
 def test_one_request_does_not_see_the_tenant_of_the_one_before(eager):
-    echo.apply(("x",), headers=TENANT)
-    assert echo.apply(("x",)).get() == said_by("unknown", "unknown")
+    tasks.echo.apply(("x",), headers=TENANT)
+    assert tasks.echo.apply(("x",)).get() == said_by("unknown", "unknown")
 
 
 # --- tasks that publish tasks ----------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def test_one_request_does_not_see_the_tenant_of_the_one_before(eager):
 @pytest.fixture
 def parent(define_task):
     def publish(self, **options):
-        return echo.apply_async(("x",), **options).id
+        return tasks.echo.apply_async(("x",), **options).id
 
     return define_task(publish, bind=True)
 
@@ -156,7 +158,7 @@ def test_a_task_passes_its_tenant_on_to_what_it_publishes(memory_broker, working
 
 def test_a_task_passes_its_tenant_on_in_eager_mode(eager, define_task):
     def nested():
-        return echo.delay("x").result
+        return tasks.echo.delay("x").result
 
     assert define_task(nested).apply(headers=TENANT).get() == said_by(ORGANIZATION, USER)
 
@@ -180,11 +182,11 @@ def test_the_example_tasks_answer_for_their_tenant_alone(database, tenant, other
     own = {"organization_id": str(tenant.organization_id), "user_id": str(tenant.user_id)}
     foreign = {"organization_id": str(other_tenant.organization_id), "user_id": str(other_tenant.user_id)}
     configuration_id = str(world.configuration_id)
-    assert count_test_sets.delay(**own).get() == {"count": 1, **own}
-    assert count_test_sets.delay(**foreign).get() == {"count": 0, **foreign}
-    assert count_test_sets.delay().get() == {"count": 0, "organization_id": "unknown", "user_id": "unknown"}
-    assert get_test_configuration.delay(configuration_id, **own).get() == {"found": True, "id": configuration_id}
-    assert get_test_configuration.delay(configuration_id, **foreign).get() == {"found": False, "id": None}
-    assert get_test_configuration.delay(configuration_id).get() == {"found": False, "id": None}
-    assert manual_db_example.delay(**own).get() == {"test_set_count": 1}
-    assert manual_db_example.delay().get() == {"test_set_count": 0}
+    assert tasks.count_test_sets.delay(**own).get() == {"count": 1, **own}
+    assert tasks.count_test_sets.delay(**foreign).get() == {"count": 0, **foreign}
+    assert tasks.count_test_sets.delay().get() == {"count": 0, "organization_id": "unknown", "user_id": "unknown"}
+    assert tasks.get_test_configuration.delay(configuration_id, **own).get() == {"found": True, "id": configuration_id}
+    assert tasks.get_test_configuration.delay(configuration_id, **foreign).get() == {"found": False, "id": None}
+    assert tasks.get_test_configuration.delay(configuration_id).get() == {"found": False, "id": None}
+    assert tasks.manual_db_example.delay(**own).get() == {"test_set_count": 1}
+    assert tasks.manual_db_example.delay().get() == {"test_set_count": 0}

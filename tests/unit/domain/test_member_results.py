@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from rhesis.backend.domain.results import failed_members, failure, parse_start, unpack
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
+)
 
 
 def test_plain_values_are_taken_as_they_are():

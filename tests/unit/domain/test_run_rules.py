@@ -15,13 +15,23 @@ from rhesis.backend.tasks.enums import RunStatus as DocumentedRunStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTS = RunCounts(
-    test_run_id=uuid4(), status="Progress", total=10, passed=3, failed=1, errors=1, started_at=NOW - timedelta(seconds=10),
-    completed_at=None, deadline=NOW + timedelta(hours=1), now=NOW, last_worker_seen_at=None,
+    test_run_id=uuid4(),
+    status="Progress",
+    total=10,
+    passed=3,
+    failed=1,
+    errors=1,
+    started_at=NOW - timedelta(seconds=10),
+    completed_at=None,
+    deadline=NOW + timedelta(hours=1),
+    now=NOW,
+    last_worker_seen_at=None,
 )
 
 
 @pytest.mark.parametrize(
-    ("total", "errors", "expected"), [(5, 0, "Completed"), (5, 1, "Partial"), (5, 4, "Partial"), (5, 5, "Failed"), (0, 0, "Failed")]
+    ("total", "errors", "expected"),
+    [(5, 0, "Completed"), (5, 1, "Partial"), (5, 4, "Partial"), (5, 5, "Failed"), (0, 0, "Failed")],
 )
 def test_a_runs_status_follows_from_its_errors_alone(total, errors, expected):
     assert status_of_run(total=total, errors=errors) == expected
@@ -29,7 +39,14 @@ def test_a_runs_status_follows_from_its_errors_alone(total, errors, expected):
 
 def test_the_documents_find_the_run_status_where_they_look_for_it():
     assert DocumentedRunStatus is RunStatus
-    assert [status.value for status in RunStatus] == ["Queued", "Progress", "Completed", "Partial", "Failed", "Cancelled"]
+    assert [status.value for status in RunStatus] == [
+        "Queued",
+        "Progress",
+        "Completed",
+        "Partial",
+        "Failed",
+        "Cancelled",
+    ]
 
 
 def test_in_progress_is_never_a_stored_word():

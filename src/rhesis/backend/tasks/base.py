@@ -2,20 +2,29 @@
 
 import inspect
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
 from celery import Task, current_task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, TaskPredicate
 from celery.utils.log import get_task_logger
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from rhesis.backend.app.database import SessionLocal, set_tenant
 from rhesis.backend.app.models import TaskRecord
-from rhesis.backend.errors import Conflict, Forbidden, InvalidInput, NotFound, TenantMismatch
+from rhesis.backend.errors import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    RhesisError,
+    TenantMismatch,
+    UnexpectedFailure,
+)
 from rhesis.backend.tasks.context import ORGANIZATION, USER, TaskContext, context_of, publishing_headers, take_from
 from rhesis.backend.tasks.execution.patience import patiently
 
@@ -39,6 +48,14 @@ class BaseTask(Task):  # type: ignore[type-arg]
     track_started = True
     #: Whether somebody may withdraw the task by its id before it starts. Members of a run follow the run instead.
     can_be_withdrawn = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep what errors say of prompts and answers from Celery's log and its results, which are no tenant's."""
+        super().__init_subclass__(**options)
+        run = cls.__dict__.get("run")
+        if run is not None:
+            quiet = staticmethod(_quiet(run.__func__)) if isinstance(run, staticmethod) else _quiet(run)
+            cls.run = quiet  # type: ignore[method-assign]
 
     @property
     def context(self) -> TaskContext:
@@ -144,6 +161,31 @@ def with_tenant_context(func: Callable[..., R]) -> Callable[..., R]:
     return wrapper
 
 
+def without_text(error: Exception) -> UnexpectedFailure:
+    """Log where an unforeseen error came from, and return one that says of which type it was."""
+    cause = getattr(error, "orig", None)
+    name = _named(error) if cause is None else f"{_named(error)} ({_named(cause)})"
+    logger.error(
+        "task raised %s\n%s", name, "".join(traceback.format_tb(error.__traceback__)), extra={"action": "task_raised"}
+    )
+    return UnexpectedFailure(name)
+
+
+def _quiet(run: Callable[..., R]) -> Callable[..., R]:
+    @wraps(run)
+    def quiet(*args: Any, **kwargs: Any) -> R:
+        try:
+            return run(*args, **kwargs)
+        except (RhesisError, TaskPredicate):
+            raise
+        except Exception as error:  # noqa: BLE001 - all of them quote what they were given
+            unforeseen = without_text(error)
+        # Outside of the handler: the error's own text would follow as its context.
+        raise unforeseen
+
+    return quiet
+
+
 def _is_withdrawn(task: BaseTask, task_id: str) -> bool:
     found = select(TaskRecord.id).where(TaskRecord.task_id == task_id, TaskRecord.withdrawn_at.is_not(None))
 
@@ -157,4 +199,4 @@ def _is_withdrawn(task: BaseTask, task_id: str) -> bool:
 
 def _named(exc: BaseException) -> str:
     """Return the type of an exception alone: its text may quote what a prompt or an answer said."""
-    return type(exc).__name__
+    return str(exc) if isinstance(exc, UnexpectedFailure) else type(exc).__name__

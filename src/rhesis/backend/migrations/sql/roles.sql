@@ -15,6 +15,17 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rhesis_identity') THEN
         CREATE ROLE rhesis_identity NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
     END IF;
+    -- A role that somebody made by hand is left as it is, so it is looked at.
+    IF EXISTS (
+        SELECT FROM pg_roles
+        WHERE rolname IN ('rhesis_owner', 'rhesis_app', 'rhesis_queue', 'rhesis_identity')
+          AND (rolsuper OR rolbypassrls)
+    ) THEN
+        RAISE EXCEPTION 'a rhesis role could see past row-level security: ALTER ROLE % NOSUPERUSER NOBYPASSRLS',
+            (SELECT string_agg(rolname, ', ') FROM pg_roles
+             WHERE rolname IN ('rhesis_owner', 'rhesis_app', 'rhesis_queue', 'rhesis_identity')
+               AND (rolsuper OR rolbypassrls));
+    END IF;
     IF NOT EXISTS (
         SELECT FROM pg_auth_members
         WHERE roleid = 'rhesis_identity'::regrole AND member = 'rhesis_app'::regrole

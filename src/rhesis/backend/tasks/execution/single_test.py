@@ -83,9 +83,9 @@ def record_failure(context: TaskContext, *, run_id: UUID, test_id: UUID, reason:
     outcome = _error(test_id, "unexpected_error", reason)
     try:
         _store(context, _organization(context), run_id, outcome)
-    except Exception:
-        # The reaper writes the row when it closes the run.
-        logger.exception("the failure of test %s of run %s could not be stored", test_id, run_id)
+    except Exception as error:  # noqa: BLE001 - the reaper writes the row when it closes the run
+        name = type(error).__name__
+        logger.error("the failure of test %s of run %s could not be stored (%s)", test_id, run_id, name)  # noqa: TRY400
 
 
 def _organization(context: TaskContext) -> UUID:

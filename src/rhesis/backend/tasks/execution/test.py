@@ -9,7 +9,8 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from rhesis.backend.domain.results import failure
 from rhesis.backend.domain.task_names import EXECUTE_SINGLE_TEST
-from rhesis.backend.tasks.base import FINAL_ERRORS, BaseTask
+from rhesis.backend.errors import UnexpectedFailure
+from rhesis.backend.tasks.base import FINAL_ERRORS, BaseTask, without_text
 from rhesis.backend.tasks.execution.single_test import SingleTestOutcome, record_failure, run_single_test
 from rhesis.backend.worker import app
 
@@ -36,13 +37,15 @@ def execute_single_test(self: BaseTask, test_config_id: str, test_run_id: str, t
     except FINAL_ERRORS as error:
         logger.warning("test refused run=%s test=%s: %s", test_run_id, test_id, error)
         return failure(test_id, str(error))
-    except Exception as error:
-        logger.exception("test failed run=%s test=%s", test_run_id, test_id)
-        return _try_again(self, run_id, member_id, error)
-    return _returned(outcome)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the chord must go on
+        unforeseen = without_text(error)
+    else:
+        return _returned(outcome)
+    # Outside of the handler: Celery stores an attempt's error with all that it came from.
+    return _try_again(self, run_id, member_id, unforeseen)
 
 
-def _try_again(task: BaseTask, run_id: UUID, test_id: UUID, error: Exception) -> dict[str, Any]:
+def _try_again(task: BaseTask, run_id: UUID, test_id: UUID, error: UnexpectedFailure) -> dict[str, Any]:
     if task.request.retries < (task.max_retries or 0) and not task.request.is_eager:
         pause = get_exponential_backoff_interval(1, task.request.retries, int(task.retry_backoff_max), full_jitter=True)
         try:
@@ -52,7 +55,7 @@ def _try_again(task: BaseTask, run_id: UUID, test_id: UUID, error: Exception) ->
         except Reject:
             # The broker did not take the message either; the reaper accounts for this test at the deadline.
             logger.warning("test could not be retried run=%s test=%s", run_id, test_id)
-    reason = f"{type(error).__name__} after {task.request.retries + 1} attempts"
+    reason = f"{error} after {task.request.retries + 1} attempts"
     record_failure(task.context, run_id=run_id, test_id=test_id, reason=reason)
     return failure(str(test_id), reason)
 
