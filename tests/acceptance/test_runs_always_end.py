@@ -86,6 +86,20 @@ def test_a_killed_worker_leaves_a_run_that_ends_by_its_deadline(database, tenant
     assert {result["error_type"] for result in result_rows(database, run_id)} == {"not_run"}
 
 
+def test_a_test_that_kills_its_process_each_time_ends_as_an_error(database, tenant, endpoint, tmp_path):
+    """Its message is delivered four times and not for ever; then the chord has failed, and its errback closes the run."""
+    world = add_world(database, tenant, prompts=["hold", "fine"], url=endpoint.url)
+    with celery_worker(database, tmp_path, "-c", "1") as worker:
+        run_id = start_run(world, deadline_seconds=300)
+        for attempt in range(1, 5):
+            eventually(lambda: endpoint.calls["hold"] == attempt, within=40, what=f"attempt {attempt}")  # noqa: B023
+            worker.kill_children()
+        row = wait_for_end(database, run_id)
+    assert endpoint.calls["hold"] == 4
+    assert (row["status"], statuses(database, run_id)) == ("Partial", ["Error", "Pass"])
+    assert row["error"] == f"task {row['body_task_id']} failed with ChordError; 1 test without a result"
+
+
 def test_an_endpoint_that_never_answers_gives_errors_and_not_a_hanging_run(database, tenant, endpoint, tmp_path):
     world = add_world(database, tenant, prompts=["hang 1", "hang 2", "fine"], url=endpoint.url)
     with celery_worker(database, tmp_path, *THREADS, RHESIS_TEST_TIMEOUT_SECONDS="2"):

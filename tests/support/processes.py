@@ -27,6 +27,13 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=30)
 
+    def kill_children(self) -> None:
+        """End the worker's pool processes at once and leave the worker to replace them."""
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True)
+        for child in found.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
     def stop(self) -> int:
         """Ask the worker to end, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)

@@ -78,6 +78,9 @@ def celery_configuration() -> dict[str, Any]:
         # Every step can be repeated, so a message is only acknowledged once its task has ended.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
+        # As one of its attempts: the stock broker does not count deliveries, and a test that kills its process
+        # would kill one after the other.
+        "task_retry_on_worker_lost": True,
         "task_annotations": {COLLECT_RESULTS: {"soft_time_limit": 600, "time_limit": 900}},
         "worker_prefetch_multiplier": settings.worker_prefetch_multiplier,
         "worker_concurrency": settings.worker_concurrency,

@@ -43,6 +43,8 @@ class BaseTask(Task):  # type: ignore[type-arg]
     autoretry_for = (Exception,)
     dont_autoretry_for = FINAL_ERRORS
     max_retries = 3
+    # Seconds until what a killed process had begun is tried again; all else backs off.
+    default_retry_delay = 2
     retry_backoff = True
     retry_backoff_max = 600
     track_started = True
