@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
-from celery import Task, current_task
+from celery import Celery, Task, current_task
 from celery.exceptions import Ignore, TaskPredicate
 from celery.utils.log import get_task_logger
 from sqlalchemy import select
@@ -58,6 +58,16 @@ class BaseTask(Task):  # type: ignore[type-arg]
         if run is not None:
             quiet = staticmethod(_quiet(run.__func__)) if isinstance(run, staticmethod) else _quiet(run)
             cls.run = quiet  # type: ignore[method-assign]
+
+    @classmethod
+    def bind(cls, app: Celery) -> Any:
+        """Bind the task to the application, or not at all.
+
+        Celery marks a task as bound before it reads the configuration: one first looked at while that could not be
+        made would stay half bound for good.
+        """
+        _ = app.conf.broker_url
+        return super().bind(app)
 
     @property
     def context(self) -> TaskContext:
