@@ -21,6 +21,13 @@ from rhesis.backend.settings import get_settings
 
 Role = Literal["rhesis_owner", "rhesis_app", "rhesis_queue"]
 CONNECT_TIMEOUT_SECONDS = 5
+# A server that vanishes without a word is noticed within about a minute; otherwise a thread would wait for hours.
+_KEEPALIVES = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 
 _start_lock = threading.Lock()
 
@@ -42,6 +49,7 @@ class Login:
             "password": self.url.password,
             "dbname": self.url.database,
             "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
+            **_KEEPALIVES,
         }
         merged = {**{key: str(value) for key, value in given.items() if value}, **query}
         options = [merged.pop("options", "")]

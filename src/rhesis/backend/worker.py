@@ -143,7 +143,8 @@ def _start_database(sender: Any, app: Celery, options: dict[str, Any], **_: Any)
 @worker_init.connect(weak=False)
 def _bound_pool(sender: Any, **_: Any) -> None:
     """Give threads a quarter as many connections as there are of them: they hold none while they wait."""
-    threads = sender.pool_cls.__module__.endswith("concurrency.thread")
+    # A class in a worker's own process, its name where a worker is started inside another program.
+    threads = "thread" in str(sender.pool_cls)
     set_pool_size(max(2, (sender.concurrency or 1) // 4) if threads else PREFORK_POOL_SIZE)
 
 

@@ -101,7 +101,10 @@ def reap(ctx: click.Context, *, once: bool) -> None:  # noqa: ARG001 - the word 
         say("a worker is at it right now: nothing to do")
     for run_id in report.closed:
         click.echo(run_id)
+    for run_id, error in report.refused:
+        say(f"run {run_id} could not be closed ({error}): run this again, or look into the server's log")
     say(f"{len(report.closed)} runs closed, {report.swept_messages} delivered messages removed")
+    ctx.exit(1 if report.refused else 0)
 
 
 @click.command()

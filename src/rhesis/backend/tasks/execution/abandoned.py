@@ -40,14 +40,23 @@ def end_abandoned_chords(app: Celery, report: ReapReport) -> ReapReport:
         chords = overdue.waiting_chords(connection, grace_seconds=GRACE_SECONDS, limit=_CHORDS_A_PASS)
         swept = overdue.sweep_delivered_messages(connection, limit=_MESSAGES_A_PASS)
     for waiting in chords:
-        ended = _end_chord(app, waiting)
-        logger.error(
-            "chord stuck run=%s (chord_unlock): its run has ended, %s members never reported and were failed",
-            waiting.run_id,
-            ended,
-            extra={"action": "chord_ended", "test_run_id": str(waiting.run_id), "members": ended},
-        )
+        _end_and_log(app, waiting)
     return replace(report, swept_messages=swept)
+
+
+def _end_and_log(app: Any, waiting: WaitingChord) -> None:
+    """End one chord; one that cannot be ended must not hold up the others."""
+    try:
+        ended = _end_chord(app, waiting)
+    except Exception as error:  # noqa: BLE001 - the next pass tries it again
+        logger.warning("chord of run=%s could not be ended (%s)", waiting.run_id, type(error).__name__)
+        return
+    logger.error(
+        "chord stuck run=%s (chord_unlock): its run has ended, %s members never reported and were failed",
+        waiting.run_id,
+        ended,
+        extra={"action": "chord_ended", "test_run_id": str(waiting.run_id), "members": ended},
+    )
 
 
 def _result_table(app: Any) -> tuple[object, ...]:

@@ -22,10 +22,14 @@ logger = get_task_logger(__name__)
 
 BEAT_SECONDS = 5.0
 REAP_SECONDS = 15.0
+CLEANUP_SECONDS = 3600.0
 
 
 class Liveness(bootsteps.StartStopStep):
-    """Beat every 5 s; every 15 s close what is past its deadline, unless another worker is at it."""
+    """Beat every 5 s; every 15 s close what is past its deadline, unless another worker is at it.
+
+    Every hour results that have expired are removed.
+    """
 
     # After the pool has forked: the fewer forks happen beside a thread, the better.
     requires = ("celery.worker.components:Pool",)
@@ -60,14 +64,20 @@ class Liveness(bootsteps.StartStopStep):
 
     def _run(self, heartbeat: Heartbeat) -> None:
         since_reap = REAP_SECONDS
+        since_cleanup = 0.0
         while True:
             _guarded("beat", lambda: _beat(heartbeat))
             if since_reap >= REAP_SECONDS:
                 _guarded("reap", reap_once)
                 since_reap = 0.0
+            if since_cleanup >= CLEANUP_SECONDS:
+                # Celery leaves it to a beat process, which this service does not need otherwise.
+                _guarded("cleanup", app.backend.cleanup)
+                since_cleanup = 0.0
             if self._stopping.wait(BEAT_SECONDS):
                 return
             since_reap += BEAT_SECONDS
+            since_cleanup += BEAT_SECONDS
 
 
 def reap_once() -> ReapReport:
@@ -95,7 +105,7 @@ def _guarded(action: str, step: Any) -> None:
     try:
         step()
     except Exception as error:  # noqa: BLE001 - a pass that failed is repeated
-        logger.warning("%s failed (%s), next try in %s s", action, type(error).__name__, BEAT_SECONDS)
+        logger.warning("%s failed (%s), it will be tried again", action, type(error).__name__)
 
 
 app.steps["worker"].add(Liveness)
