@@ -26,6 +26,7 @@ NOT_IN_ANSWERS = {
     "api_unreachable",
     "command_failed",
     "error",
+    "unexpected_failure",
     "missing_roles",
     "no_heartbeat",
     "outgoing",
