@@ -35,16 +35,17 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def amqp_url() -> Iterator[str]:
-    """Return a RabbitMQ without our queues: on somebody's own broker a test would take his messages."""
+    """Return a RabbitMQ on which nobody uses our queues: a test would take his messages, or he the test's."""
     url = require(AMQP_URL, "RabbitMQ")
     with Connection(url) as connection:
         for name in (DEFAULT_QUEUE, EXECUTION_QUEUE):
             channel = connection.channel()
             try:
-                channel.queue_declare(name, passive=True)
+                found = channel.queue_declare(name, passive=True)
             except connection.channel_errors:
                 continue
-            absent(f"RabbitMQ has a queue {name!r} already: name another virtual host in TEST_AMQP_URL")
+            if found.message_count or found.consumer_count:
+                absent(f"somebody uses the queue {name!r} on RabbitMQ: name another virtual host in TEST_AMQP_URL")
         yield url
         for name in (DEFAULT_QUEUE, EXECUTION_QUEUE):
             Queue(name, channel=connection.channel()).delete()
