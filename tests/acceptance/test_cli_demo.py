@@ -53,7 +53,7 @@ def test_the_demo_runs_twice_from_nothing_to_the_same_result_and_leaves_nothing(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_demo_that_is_stopped_in_the_middle_leaves_nothing(home, tmp_path, number, code):
     with running(*RHESIS, "--home", home, "demo", folder=tmp_path) as demo:
-        demo.waits_for("10 %", within=90)
+        demo.waits_for(", Progress", within=90)
         groups = demo.groups()
         demo.send(number)
         assert demo.ends(within=40) == code
